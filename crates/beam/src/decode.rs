@@ -294,23 +294,36 @@ fn nothing(count: usize) -> Box<[Operand]> {
     (0..count).map(|_| Operand::Nil).collect()
 }
 
-/// The tag in the low three bits of an operand's first byte.
+/// The tag in the low three bits of an operand's first byte; values as `TAG_u` and so on in OTP's
+/// `beam_opcodes.hrl`. Tag 6 (a character) is not used by compilers of today.
 pub(crate) mod tag {
+    /// Unsigned number: a literal of an instruction, such as an arity.
     pub const UNSIGNED: u8 = 0;
+    /// Signed integer.
     pub const INTEGER: u8 = 1;
+    /// Index into the atom table, from 1; 0 is the empty list.
     pub const ATOM: u8 = 2;
+    /// Number of an X register.
     pub const X: u8 = 3;
+    /// Number of a Y register.
     pub const Y: u8 = 4;
+    /// Number of a label; 0 stands for none.
     pub const LABEL: u8 = 5;
+    /// One of [`extended`] follows.
     pub const EXTENDED: u8 = 7;
 }
 
-/// The value that follows [`tag::EXTENDED`].
+/// The value that follows [`tag::EXTENDED`]; see `encode/2` in OTP's `beam_asm.erl`.
 mod extended {
+    /// A list: count, then as many operands.
     pub const LIST: u64 = 1;
+    /// Number of a float register.
     pub const FLOAT_REGISTER: u64 = 2;
+    /// What an `allocate` or a `test_heap` needs: count, then pairs of kind and number.
     pub const ALLOC_LIST: u64 = 3;
+    /// Index into the literal table, from 0.
     pub const LITERAL: u64 = 4;
+    /// A register (with its own tag), then an index into the type table.
     pub const TYPED_REGISTER: u64 = 5;
 }
 

@@ -4,8 +4,8 @@
 //! high-water mark has survived one collection; a minor collection moves it to the old generation
 //! and the rest of what is live to a new block. A major collection moves everything that is live
 //! into a new old generation and leaves the young one empty. Terms are immutable, so nothing old
-//! points at anything young. A word that has been moved is overwritten by where it went: a header
-//! by a boxed pointer, a list cell by a zero head and the new address.
+//! points at anything young. A word that has been moved is overwritten by its new address: a header
+//! by a boxed pointer, a list cell by a zero head and the new address in its tail.
 
 use crate::literal::literal_range;
 use crate::process_heap::{Block, Heap, OutOfMemory, SLACK_WORDS};
@@ -32,13 +32,14 @@ pub fn block_words_for(words: usize) -> usize {
     a
 }
 
-/// Words of the largest young generation that a process gets for collecting often, rather than for
-/// keeping much. Under stress, where every safepoint collects and all that is free is overwritten,
-/// it stays small.
+/// Words of the largest young generation that a process gets because it collects often, rather than
+/// because it keeps much. Under stress, where every safepoint collects and all free words are
+/// overwritten, it stays small.
 const BUSY_WORDS_MAX: usize = if cfg!(feature = "stress") { 610 } else { 17_731 };
-/// It gets one step nearer to that every so many collections,
+/// A busy process's young generation grows by one step in this many collections, up to
+/// [`BUSY_WORDS_MAX`].
 const BUSY_COLLECTIONS: u32 = 4;
-/// while all heaps together take no more than this.
+/// It does not grow while all heaps together take more than this.
 const BUSY_TOTAL_BYTES: usize = 64 << 20;
 /// A block below this many words is not given room to grow into in advance.
 const LARGE_WORDS: usize = 8 << 10;
@@ -50,7 +51,7 @@ struct Space {
     scanned: *mut u64,
 }
 
-/// Addresses from one on, so many.
+/// `bytes` addresses from `start` on.
 struct Area {
     start: usize,
     bytes: usize,
@@ -69,8 +70,8 @@ impl From<Range<usize>> for Area {
     }
 }
 
-/// Where the objects lie that a collection may move. A pointer that leads anywhere else was made by
-/// a fault of an engine or a built-in; builds for tests say so at once, others do not ask.
+/// Where the objects lie that a collection may move. A pointer that leads anywhere else is a fault
+/// of an engine or a built-in; builds for tests panic then, others do not check.
 struct Sources {
     #[cfg(any(feature = "stress", debug_assertions))]
     areas: Vec<Range<usize>>,
@@ -86,8 +87,10 @@ impl Sources {
             Sources {}
         }
     }
+    /// Checks that an object lies in one of the areas.
+    ///
     /// # Panics
-    /// In builds for tests, when so many words do not lie in one of the areas.
+    /// In builds for tests, when it does not.
     #[inline(always)]
     fn check(&self, address: usize, words: usize) {
         #[cfg(any(feature = "stress", debug_assertions))]
@@ -118,7 +121,7 @@ struct Collector {
     old: Space,
 }
 
-/// Copies an object, header and all; the small ones, which are most, in line.
+/// Copies an object with its header; the small ones, which are most, inline.
 #[inline(always)]
 unsafe fn copy_object(from: *const u64, to: *mut u64, words: usize) {
     // SAFETY: the caller's.
@@ -137,7 +140,7 @@ unsafe fn copy_object(from: *const u64, to: *mut u64, words: usize) {
 }
 
 impl Collector {
-    /// Moves what `slot` points at, if it is to be moved, and updates the slot.
+    /// Moves the object that `slot` points at, unless it stays where it is, and updates the slot.
     #[inline]
     unsafe fn forward(&mut self, slot: *mut u64) {
         // SAFETY: `slot` holds a term; every pointer in it points at a live object or at where one
@@ -237,7 +240,7 @@ impl Collector {
     }
 }
 
-/// Members of an off-heap list on their way into another, in their order.
+/// Members of an off-heap list on their way into another list, in their order.
 struct Chain {
     first: u64,
     last: *mut u64,
@@ -247,6 +250,8 @@ struct Chain {
 impl Chain {
     const EMPTY: Chain = Chain { first: 0, last: std::ptr::null_mut(), bytes: 0 };
 
+    /// Adds a member at the end.
+    ///
     /// # Safety
     /// `member` is in no list.
     unsafe fn append(&mut self, member: *mut u64) {
@@ -261,8 +266,10 @@ impl Chain {
         }
         self.last = member;
     }
+    /// Puts the members in front of a list.
+    ///
     /// # Safety
-    /// As for [`append`](Chain::append).
+    /// The members are live.
     unsafe fn put_before(self, list: &mut OffHeap) {
         if self.last.is_null() {
             return;
@@ -308,7 +315,7 @@ unsafe fn sweep_off_heap(
 }
 
 impl Heap {
-    /// Whether the next collection is a major one, if need be since somebody wants it.
+    /// Whether the next collection is a major one; `forced`: the caller asks for one.
     pub fn is_major_next(&self, forced: bool) -> bool {
         let aged_words = (self.high_water as usize - self.block.start as usize) / 8;
         let old_room = (self.old.end as usize - self.old_top as usize) / 8;
@@ -335,8 +342,8 @@ impl Heap {
         }
     }
 
-    /// The same, where a process can be told that there is no memory for it. It stays as it was
-    /// then.
+    /// As [`Heap::collect`], for callers that can end the process when there is no memory. The heap
+    /// is unchanged then.
     ///
     /// # Safety
     /// As for [`Heap::collect`].
@@ -429,8 +436,7 @@ impl Heap {
         }
     }
 
-    /// How large the young generation is to be, where that much of it is occupied after a
-    /// collection.
+    /// Words of the young generation where `occupied` of them are in use after a collection.
     fn young_words(&self, occupied: usize) -> usize {
         let current = self.block.words().max(self.min_heap_words as usize);
         if occupied * 4 > current * 3 {
@@ -495,9 +501,9 @@ impl Heap {
         Ok(())
     }
 
-    /// Moves what is young, after a collection, to a block of just so many words.
+    /// Moves the young generation, after a collection, to a block of `words` words.
     unsafe fn fit_young(&mut self, words: usize, roots: &mut [&mut [Term]]) {
-        // It does as it is where there is no memory for another.
+        // Without memory for another block it stays where it is.
         let Ok(target) = Block::try_new(words) else { return };
         // SAFETY: as in a minor collection, with nothing but the block as the source; what is live
         // fits, as it did before.
@@ -575,8 +581,8 @@ impl Heap {
         let wanted = block_words_for((live / 2 + young_need).max(self.min_heap_words as usize));
         let is_too_large = wanted * 4 < current && (forced || current > BUSY_WORDS_MAX);
         if wanted > current || is_too_large || self.block.capacity() > HIDDEN_MAX * current {
-            // SAFETY: the heap part is empty; only the stack moves. It does as it is where there is
-            // no memory for another.
+            // SAFETY: the heap part is empty; only the stack moves. Without memory for another
+            // block it stays where it is.
             let _ = unsafe {
                 self.renew_young(if is_too_large { wanted } else { wanted.max(current) })
             };
@@ -587,7 +593,7 @@ impl Heap {
         Ok(())
     }
 
-    /// Everything has left the heap part of the block.
+    /// Everything has left the heap part of the block: makes it empty.
     fn empty_young(&mut self) {
         self.top = self.block.start;
         self.high_water = self.top;
@@ -602,8 +608,8 @@ impl Heap {
         }
     }
 
-    /// Gives the old generation room in proportion to what is live, moving it when it takes far
-    /// more than that or has much too little.
+    /// Gives the old generation room in proportion to what is live; moves it when its block is far
+    /// larger than that or much too small.
     unsafe fn fit_old(&mut self, live: usize, roots: &mut [&mut [Term]]) {
         let wanted = live + live / 2 + self.block.words();
         let capacity = self.old.capacity();
@@ -611,7 +617,7 @@ impl Heap {
             self.old.show(capacity.min(wanted));
             return;
         }
-        // It does well enough as it is where there is no memory for another.
+        // Without memory for another block it stays where it is.
         let Ok(target) = Block::try_new(wanted) else { return };
         // SAFETY: as in a major collection, with the old generation as the only source.
         unsafe {
@@ -634,7 +640,7 @@ impl Heap {
         }
     }
 
-    /// Packs everything that is live into one block that fits it, with an empty stack above; for
+    /// Packs all live terms into one block that fits them, with an empty stack above; for
     /// hibernation.
     /// # Safety
     /// As for [`Heap::collect`]; the stack is empty.

@@ -13,16 +13,18 @@ use swarmrt_term::binary::{
 };
 use swarmrt_term::{Alloc, Header, Subtag, Term, stop};
 
-/// Which literals a copy shares with its source: none that is about to be freed; and how much of it
-/// keeps no sharing within itself. Size and copy of one term must agree on it.
+/// Which literals a copy shares with its source (none that is about to be freed), and how many of
+/// its words keep no sharing within the term. [`Sharing::size`] and [`Sharing::copy`] of one term
+/// have to be called on the same value, or they may disagree.
 pub struct Sharing {
     literals: Range<usize>,
-    /// So many words come first that keep no sharing.
+    /// The first so many words of a copy keep no sharing.
     flat_words: usize,
     leaving: Option<Arc<Leaving>>,
 }
 
 impl Sharing {
+    /// What can be shared at this moment.
     #[inline]
     pub fn now() -> Sharing {
         Sharing { literals: literal_range(), flat_words: FLAT_WORDS_MAX, leaving: leaving() }
@@ -60,12 +62,12 @@ pub fn size_whole(term: Term) -> usize {
     size(term, &Sharing::nothing())
 }
 
-/// A copy keeps no sharing within the first so many words, as in OTP: who shares little pays
-/// nothing for it. What comes behind them keeps it, so that a term that is small but for what it
-/// shares many times over has a copy that is not large either.
+/// The first so many words of a copy keep no sharing within the term, as in OTP: a term that shares
+/// little has no cost for it. The words behind them keep sharing, so that a term that is large only
+/// because it repeats shared parts has a copy of bounded size.
 const FLAT_WORDS_MAX: usize = if cfg!(test) { 1 << 12 } else { 1 << 24 };
 
-/// What was copied behind the first words, by the source.
+/// Copies of the parts behind the first words, by the source's word.
 type Copied<T> = HashMap<u64, T, BuildHasherDefault<NumberHasher>>;
 
 /// What is still to be visited: most terms are messages and table objects of a few parts, which
@@ -116,8 +118,7 @@ fn size(term: Term, sharing: &Sharing) -> usize {
     }
 }
 
-/// The bits of a part of a binary that is small enough to stand alone: a copy does not take along
-/// what it is part of.
+/// The bits of a sub-binary that fits a heap binary: its copy does not keep the original alive.
 #[inline]
 fn small_part(term: Term) -> Option<Bits> {
     let is_small =
@@ -228,7 +229,7 @@ impl CopyOut<'_> {
         CopyOut { leaving, copied: HashMap::new() }
     }
 
-    /// Has `slot` point at a copy, if it points at a literal that leaves.
+    /// Makes `slot` point at a copy, if it points at a literal that leaves.
     ///
     /// # Safety
     /// `slot` holds a term.
@@ -270,7 +271,8 @@ impl CopyOut<'_> {
     }
 }
 
-/// A copied handle of shared bytes holds them too, and is in its heap's list.
+/// Registers the copy of an off-heap term: it counts as a reference to the shared bytes, and joins
+/// the list of its heap.
 ///
 /// # Safety
 /// `copy` is a copy, just made in `to`, of such a handle.

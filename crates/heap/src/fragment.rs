@@ -16,7 +16,7 @@ pub struct Fragment {
     pub next: *mut Fragment,
     /// The term that the fragment was built for.
     pub root: Term,
-    /// For signals: who sent it (a local pid or port, or none).
+    /// For signals: the sender (a pid or port, or none).
     pub from: Term,
     /// For signals: which one.
     pub kind: u32,
@@ -73,6 +73,8 @@ impl Fragment {
         fragment
     }
 
+    /// Drops the references of its off-heap terms and frees the memory.
+    ///
     /// # Safety
     /// `fragment` came from [`Fragment::new`], is in no list, and no live term points into it.
     pub unsafe fn free(fragment: *mut Fragment) {
@@ -90,9 +92,11 @@ impl Fragment {
         }
     }
 
+    /// Words handed out so far.
     pub fn words(&self) -> usize {
         self.used as usize
     }
+    /// Words that can still be handed out.
     pub fn room(&self) -> usize {
         (self.capacity - self.used) as usize
     }
@@ -102,6 +106,7 @@ impl Fragment {
         let start = self.data() as usize;
         start..start + self.used as usize * 8
     }
+    /// Address of the first word, behind the head.
     pub fn data(&self) -> *mut u64 {
         // SAFETY: the words follow the head.
         unsafe { std::ptr::from_ref::<Fragment>(self).add(1) as *mut u64 }

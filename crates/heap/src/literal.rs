@@ -80,6 +80,7 @@ fn wanted_bytes() -> usize {
     bytes.clamp(RESERVED_BYTES_MIN, RESERVED_BYTES_MAX)
 }
 
+/// Whether the term points into the region of literals, of whatever machine.
 #[inline]
 pub fn is_literal(term: Term) -> bool {
     term.is_pointer() && literal_range().contains(&(term.raw() as usize))
@@ -140,25 +141,28 @@ impl Region {
     }
 }
 
-/// Literals that are about to be freed: whoever still refers to them takes copies.
+/// Literals that are about to be freed: each process that still refers to them takes copies.
 #[derive(Debug, Default)]
 pub struct Leaving {
-    /// In order, and apart from each other.
+    /// Sorted by address; no two overlap.
     ranges: Vec<Range<usize>>,
     /// From the first to the last of them.
     span: Range<usize>,
 }
 
 impl Leaving {
+    /// The literals at these addresses; the ranges must not overlap.
     pub fn new(mut ranges: Vec<Range<usize>>) -> Leaving {
         ranges.sort_by_key(|range| range.start);
         let span =
             ranges.first().map_or(0, |first| first.start)..ranges.last().map_or(0, |last| last.end);
         Leaving { ranges, span }
     }
+    /// Whether no literal is leaving.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
+    /// Whether a literal that is leaving has this address.
     #[inline]
     pub fn contains(&self, address: usize) -> bool {
         self.span.contains(&address) && self.is_within(address)
@@ -167,14 +171,14 @@ impl Leaving {
         let after = self.ranges.partition_point(|range| range.start <= address);
         after > 0 && address < self.ranges[after - 1].end
     }
-    /// Whether one of the words lies between the first and the last of them.
+    /// Whether one of the words lies between the first and the last of the ranges.
     #[inline]
     pub(crate) fn spans_any(&self, words: &[u64]) -> bool {
         let (start, length) = (self.span.start as u64, self.span.len() as u64);
         words.iter().fold(false, |any, &word| any | (word.wrapping_sub(start) < length))
     }
-    /// Whether a word that may be a term looks like a pointer at one of them. Raw words may look so
-    /// too.
+    /// Whether a word looks like a pointer at one of the literals. A raw word, which is no term,
+    /// may look like one too.
     #[inline]
     pub fn may_hold(&self, word: u64) -> bool {
         // SAFETY: only the tag is looked at.
@@ -199,7 +203,7 @@ pub fn begin_leaving(leaving: Arc<Leaving>) {
     change_leaving(|all| all.push(leaving));
 }
 
-/// Ends what [`begin_leaving`] has begun.
+/// Undoes [`begin_leaving`], given the same value.
 pub fn end_leaving(leaving: &Arc<Leaving>) {
     change_leaving(|all| all.retain(|other| !Arc::ptr_eq(other, leaving)));
 }
@@ -242,9 +246,11 @@ unsafe impl Send for LiteralArea {}
 unsafe impl Sync for LiteralArea {}
 
 impl LiteralArea {
+    /// An area without memory; the first allocation takes some from the region.
     pub const fn new() -> LiteralArea {
         LiteralArea { pieces: Vec::new(), top: 0, end: 0, off_heap: OffHeap::new(), words: 0 }
     }
+    /// Words handed out.
     pub fn words(&self) -> usize {
         self.words
     }
@@ -254,19 +260,21 @@ impl LiteralArea {
         term.is_pointer()
             && self.pieces.iter().any(|&(at, bytes)| (at..at + bytes).contains(&address))
     }
-    /// Where in the area a pointer into it leads: the same in every area that was filled in the
-    /// same way.
+    /// Piece and byte offset of a pointer into the area, both from 0; `None` when it points
+    /// elsewhere. The place is the same in every area that was filled by the same allocations.
     pub fn place_of(&self, pointer: u64) -> Option<(u32, u32)> {
         let address = pointer as usize;
         let piece =
             self.pieces.iter().position(|&(at, bytes)| (at..at + bytes).contains(&address))?;
         Some((piece as u32, (address - self.pieces[piece].0) as u32))
     }
-    /// The pointer that leads to a place.
+    /// The address at a place that [`LiteralArea::place_of`] gave; `None` when the area has no such
+    /// place.
     pub fn at_place(&self, piece: u32, offset: u32) -> Option<u64> {
         let &(at, bytes) = self.pieces.get(piece as usize)?;
         ((offset as usize) < bytes).then_some((at + offset as usize) as u64)
     }
+    /// The addresses of the area's pieces, in the order of allocation.
     pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.pieces.iter().map(|&(at, bytes)| at..at + bytes)
     }

@@ -15,14 +15,15 @@ pub const SLACK_WORDS: usize = 4;
 /// What freed words are filled with under stress: no term has this pattern.
 pub(crate) const POISON: u8 = 0xf8;
 
-/// There is no memory for a block of so many words.
+/// There is no memory for a block of this many words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfMemory {
     pub words: usize,
 }
 
-/// A stretch of words. It may have more than it shows: a collection needs room for all that could
-/// be live, which mostly is far more than is; what it never touches costs nothing.
+/// A stretch of words, of which the first [`Block::words`] are shown. It may have more: a
+/// collection needs room for all that could be live, which mostly is far more than is, and pages
+/// that are never touched cost nothing.
 pub(crate) struct Block {
     pub start: *mut u64,
     pub end: *mut u64,
@@ -30,14 +31,19 @@ pub(crate) struct Block {
 }
 
 impl Block {
+    /// No memory: null pointers, zero words.
     pub const EMPTY: Block =
         Block { start: std::ptr::null_mut(), end: std::ptr::null_mut(), capacity: 0 };
 
+    /// A block that shows `words` words, not initialised. Where there is no memory for it, the
+    /// program ends.
     pub fn new(words: usize) -> Block {
         Self::try_new(words).unwrap_or_else(|_| refusal::end(words.saturating_mul(8)))
     }
+    /// A block that shows `words` words, not initialised; [`Block::EMPTY`] for none.
+    ///
     /// # Errors
-    /// When there is no room for it.
+    /// When there is no memory for it.
     pub fn try_new(words: usize) -> Result<Block, OutOfMemory> {
         if words == 0 {
             return Ok(Block::EMPTY);
@@ -66,10 +72,11 @@ impl Block {
         )
         .expect("aligned to words")
     }
+    /// Words shown: those that are used and counted.
     pub fn words(&self) -> usize {
         (self.end as usize - self.start as usize) / 8
     }
-    /// Words that it has, shown or not.
+    /// Words allocated, shown or not.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
@@ -80,6 +87,7 @@ impl Block {
         HEAPS.add(words * 8);
         self.end = self.start.wrapping_add(words);
     }
+    /// Gives the memory back, or to the thread's [`Spare`], and leaves [`Block::EMPTY`].
     pub fn free(&mut self) {
         if self.start.is_null() {
             return;
@@ -103,9 +111,9 @@ impl Block {
     }
 }
 
-/// Sizes of blocks of which a thread keeps one that was freed, for the next to be asked for: a
-/// process that collects takes turns between two of a size, which the allocator would have to find
-/// or get from the system every time.
+/// Sizes of blocks of which a thread keeps one that was freed, for the next request: a collecting
+/// process alternates between two blocks of a size, which otherwise go to the allocator and come
+/// back from it every time.
 const SPARE_WORDS: std::ops::RangeInclusive<usize> = 1 << 11..=1 << 18;
 
 /// The block that a thread keeps, showing nothing.
@@ -127,7 +135,7 @@ impl Spare {
         Spare::put(kept).give_back();
         None
     }
-    /// Keeps a block; what it takes the place of, if anything, is to be given back.
+    /// Keeps a block. Returns the block that was kept before, which the caller has to give back.
     fn put(block: Block) -> Block {
         let mut block = Some(block);
         let before =
@@ -142,8 +150,8 @@ impl Drop for Spare {
     }
 }
 
-/// The heap, stack and off-heap terms of one process. `top` and `stop` are the engines' registers,
-/// written back whenever anybody else may look.
+/// The heap, stack and off-heap terms of one process. An engine holds `top` and `stop` in registers
+/// and writes them back before any other code looks at the heap.
 pub struct Heap {
     /// The next free heap word.
     pub top: *mut u64,
@@ -173,7 +181,7 @@ pub struct Heap {
     pub(crate) collections: u32,
     /// Set when the next safepoint should collect although the block has room.
     pub wants_collection: bool,
-    /// That collection is to be a major one.
+    /// The next collection should be a major one.
     pub wants_major: bool,
     pub(crate) grow_next: bool,
 }
@@ -181,9 +189,11 @@ pub struct Heap {
 // SAFETY: a heap belongs to one process, which one thread at a time runs.
 unsafe impl Send for Heap {}
 
-/// OTP's defaults of the process flags `min_heap_size`, `min_bin_vheap_size` and `fullsweep_after`.
+/// OTP's default of the process flag `min_heap_size`, in words.
 pub const MIN_HEAP_WORDS: u32 = 233;
+/// OTP's default of the process flag `min_bin_vheap_size`, in words.
 pub const MIN_BIN_VHEAP_WORDS: u32 = 46_422;
+/// OTP's default of the process flag `fullsweep_after`: minor collections before a major one.
 pub const FULLSWEEP_AFTER: u32 = 65_535;
 
 impl Heap {
@@ -228,24 +238,32 @@ impl Heap {
     pub fn stack_words(&self) -> usize {
         (self.block.end as usize - self.stop as usize) / 8
     }
+    /// Words of the young heap in use, stack and fragments not counted.
     pub fn used_words(&self) -> usize {
         (self.top as usize - self.block.start as usize) / 8
     }
+    /// Words of the block: young heap, stack and the free words between them.
     pub fn block_words(&self) -> usize {
         self.block.words()
     }
+    /// Words of the old generation's block, in use or not.
     pub fn old_words(&self) -> usize {
         self.old.words()
     }
+    /// Words of the old generation in use.
     pub fn old_used_words(&self) -> usize {
         (self.old_top as usize - self.old.start as usize) / 8
     }
+    /// Words of terms in fragments: messages received, and what was allocated while the block was
+    /// full.
     pub fn fragment_words(&self) -> usize {
         self.fragment_words
     }
+    /// Minor collections since the last major one.
     pub fn minor_collections(&self) -> u32 {
         self.minor_since_major
     }
+    /// Bytes that the off-heap terms of both generations hold; see [`OffHeap::bytes`].
     pub fn off_heap_bytes(&self) -> usize {
         self.off_heap.bytes + self.old_off_heap.bytes
     }
@@ -253,7 +271,7 @@ impl Heap {
     pub fn total_words(&self) -> usize {
         self.block.words() + self.old.words() + self.fragment_words
     }
-    /// Words of off-heap data that ask for a collection.
+    /// Words of off-heap data of the young generation above which a collection is asked for.
     pub fn off_heap_limit_words(&self) -> usize {
         self.off_heap_bytes_limit / 8
     }
@@ -265,6 +283,7 @@ impl Heap {
     pub fn recent_words(&self) -> usize {
         (self.top as usize - self.high_water as usize) / 8
     }
+    /// The off-heap terms of the young and of the old generation.
     pub fn off_heap_lists(&self) -> [&OffHeap; 2] {
         [&self.off_heap, &self.old_off_heap]
     }
@@ -275,7 +294,8 @@ impl Heap {
         ((self.stop as usize - self.top as usize) / 8).saturating_sub(SLACK_WORDS)
     }
 
-    /// Beside the block. What an engine has asked room for may still be about to be written there.
+    /// Allocates outside the block, where an engine may be about to write into the room it
+    /// reserved.
     pub fn aside(&mut self) -> Aside<'_> {
         Aside(self)
     }
@@ -367,7 +387,8 @@ impl Alloc for Heap {
     }
 }
 
-/// A heap's fragments, for terms that come up while the room in its block is promised to others.
+/// A heap's fragments, for terms that are made while the room in its block is reserved by an
+/// engine.
 pub struct Aside<'a>(&'a mut Heap);
 
 impl Alloc for Aside<'_> {

@@ -12,9 +12,10 @@ use swarmrt_term::{Atom, AtomMap, Mfa, Term, am};
 #[linkme::distributed_slice]
 pub static BIFS: [BifEntry];
 
-/// A built-in as it is called. `None`: [`Process::result_at_hand`] says why it has no result. This
-/// way a result comes back in the processor's registers, as a `BifResult` does not.
+/// A built-in as engines call it. `None`: there is no result (yet), and [`Process::result_at_hand`]
+/// says why. An `Option<Term>` is returned in registers; a [`BifResult`] is not.
 pub type BifFn = fn(&mut Process, &[Term]) -> Option<Term>;
+/// The result of a built-in, or why there is none (yet).
 pub type BifResult = Result<Term, BifExit>;
 
 /// Where and when a built-in may run.
@@ -31,22 +32,25 @@ pub enum BifKind {
     DirtyCpu,
 }
 
+/// A row of the table of built-ins, made by `#[bif]`.
 #[derive(Debug)]
 pub struct BifEntry {
     pub module: &'static str,
     pub name: &'static str,
     pub arity: u8,
     pub kind: BifKind,
-    /// Whether `system_info(snifs)` has it: it is no function of Erlang code in OTP.
+    /// Whether `erlang:system_info(snifs)` lists it; `false` where OTP has no such Erlang function.
     pub listed: bool,
     /// The first OTP release that has it.
     pub since: Release,
-    /// The last one.
+    /// The last OTP release that has it.
     pub until: Release,
     pub function: BifFn,
 }
 
 impl BifEntry {
+    /// Calls the built-in.
+    ///
     /// # Errors
     /// Why there is no result (yet).
     #[inline(always)]
@@ -54,12 +58,13 @@ impl BifEntry {
         let result = (self.function)(p, args);
         p.bif_result(result)
     }
+    /// Whether the release is from `since` to `until`, both included.
     pub fn exists_in(&self, release: Release) -> bool {
         (self.since..=self.until).contains(&release)
     }
 }
 
-/// Why a built-in has no result (yet).
+/// Why a built-in has no result (yet): an exception, or what the process has to do first.
 #[derive(Debug)]
 pub enum BifExit {
     /// An exception of class `error`, `exit`, `throw`.
@@ -99,12 +104,12 @@ pub enum BifExit {
 }
 
 impl Process {
-    /// What a [`BifFn`] returns for this result.
+    /// Turns a result into what a [`BifFn`] returns.
     #[inline(always)]
     pub fn return_result(&mut self, result: BifResult) -> Option<Term> {
         result.map_err(|exit| self.result_at_hand = Some(Err(exit))).ok()
     }
-    /// The result of a [`BifFn`], given what it has returned.
+    /// The result of a [`BifFn`], from what it has returned.
     ///
     /// # Errors
     /// Why there is no result (yet).
@@ -118,9 +123,13 @@ impl Process {
 }
 
 impl BifExit {
+    /// `error:badarg`, without an explanation of the cause.
     pub const BADARG: BifExit = BifExit::Error(Term::atom(am::BADARG));
+    /// `error:badarith`.
     pub const BADARITH: BifExit = BifExit::Error(Term::atom(am::BADARITH));
+    /// `error:system_limit`.
     pub const SYSTEM_LIMIT: BifExit = BifExit::Error(Term::atom(am::SYSTEM_LIMIT));
+    /// `error:notsup`: not supported on this system.
     pub const NOTSUP: BifExit = BifExit::Error(Term::atom(am::NOTSUP));
 }
 
@@ -137,7 +146,7 @@ pub const LINKED_LIBRARIES: [&str; 8] = [
     "prim_tty",
 ];
 
-/// The built-ins by number and by name.
+/// The built-ins of one OTP release, numbered from 0 in the order of module, name and arity.
 pub struct BifTable {
     entries: Vec<(&'static BifEntry, Mfa)>,
     numbers: HashMap<Mfa, u16, BuildHasherDefault<NumberHasher>>,
@@ -187,23 +196,29 @@ impl BifTable {
         }
         BifTable { entries, numbers, libraries }
     }
-    /// The functions of a module's native library that is part of the machine.
+    /// The functions of a native library that is part of the machine; `None` when the module has
+    /// none.
     pub fn library(&self, module: Atom) -> Option<&[&'static BifEntry]> {
         self.libraries.get(&module).map(Vec::as_slice)
     }
+    /// Whether there is a built-in with this number.
     pub fn exists(&self, number: u16) -> bool {
         usize::from(number) < self.entries.len()
     }
+    /// The built-in with this number, which must exist: [`BifTable::exists`] asks.
     #[inline(always)]
     pub fn get(&self, number: u16) -> &'static BifEntry {
         self.entries[number as usize].0
     }
+    /// The name of the built-in with this number, which must exist.
     pub fn mfa(&self, number: u16) -> Mfa {
         self.entries[number as usize].1
     }
+    /// The number of a built-in; `None` when the release has none of that name.
     pub fn number(&self, mfa: Mfa) -> Option<u16> {
         self.numbers.get(&mfa).copied()
     }
+    /// Every built-in and its name, in the order of numbers.
     pub fn iter(&self) -> impl Iterator<Item = (&'static BifEntry, Mfa)> + '_ {
         self.entries.iter().copied()
     }

@@ -340,22 +340,24 @@ pub unsafe fn off_heap_bytes(ptr: *const u64) -> usize {
     }
 }
 
-/// The list of a heap's shared binaries (and counted references), linked through the terms
-/// themselves.
+/// The list of a heap's off-heap terms, shared binaries and counted references, linked through the
+/// terms themselves.
 #[derive(Default)]
 pub struct OffHeap {
     /// Address of the first term's header, 0 when there is none.
     pub first: u64,
-    /// Bytes that the list's members hold, as far as they were counted since it was last swept.
+    /// Bytes that the members hold. A new member counts with its buffer's capacity, one seen by a
+    /// collection or a copy with [`off_heap_bytes`].
     pub bytes: usize,
 }
 
 impl OffHeap {
+    /// An empty list.
     pub const fn new() -> OffHeap {
         OffHeap { first: 0, bytes: 0 }
     }
 
-    /// Gives up every reference in the list.
+    /// Drops the reference that each member holds, and empties the list.
     /// # Safety
     /// The terms are live, and nobody uses them after this.
     pub unsafe fn release(&mut self) {
@@ -392,8 +394,8 @@ impl OffHeap {
     }
 }
 
-/// Words outside any process: a growing set of chunks that live and die together. Messages under
-/// way, literals being decoded, table entries and tests build their terms in one.
+/// Words outside any process: a growing set of chunks that live and die together. Messages in
+/// transit, literals that are being decoded, table entries and tests build their terms in one.
 pub struct FragmentHeap {
     chunks: Vec<Box<[std::mem::MaybeUninit<u64>]>>,
     top: usize,
@@ -407,10 +409,11 @@ unsafe impl Send for FragmentHeap {}
 impl FragmentHeap {
     const CHUNK_WORDS_MIN: usize = 16;
 
+    /// A heap without any chunk; the first allocation makes one.
     pub const fn new() -> FragmentHeap {
         FragmentHeap { chunks: Vec::new(), top: 0, off_heap: OffHeap::new(), words: 0 }
     }
-    /// With room for exactly `words` in one piece.
+    /// A heap with one chunk of exactly `words` words.
     pub fn with_words(words: usize) -> FragmentHeap {
         let mut heap = Self::new();
         if words > 0 {
@@ -422,6 +425,7 @@ impl FragmentHeap {
     pub fn words(&self) -> usize {
         self.words
     }
+    /// The chunks, the oldest first. Only the words handed out are initialised.
     pub fn chunks(&self) -> &[Box<[std::mem::MaybeUninit<u64>]>] {
         &self.chunks
     }
@@ -459,7 +463,7 @@ impl Drop for FragmentHeap {
     }
 }
 
-/// A list of these heads, in cells that follow each other, with `tail` behind the last.
+/// A list of `heads` in consecutive cells, with `tail` behind the last.
 fn cells<A: Alloc + ?Sized>(
     alloc: &mut A,
     heads: impl ExactSizeIterator<Item = Term>,
@@ -471,7 +475,7 @@ fn cells<A: Alloc + ?Sized>(
     }
     let start = alloc.alloc(2 * count);
     let mut cell = start;
-    // No iterator of ours gives more or fewer than it says; `take` makes it certain that none
+    // No iterator of ours gives more or fewer than its `len` says; `take` makes certain that none
     // writes beyond its cells.
     for head in heads.take(count) {
         // SAFETY: a cell was given for each head; the last one's tail is written below.

@@ -10,14 +10,15 @@ use std::sync::{LazyLock, OnceLock, RwLock};
 #[repr(transparent)]
 pub struct Atom(u32);
 
-/// Places of a connection's cache of atoms, in each direction.
+/// Places in the atom cache of a connection, in each direction, as in OTP's distribution protocol.
 pub const CACHE_PLACES: usize = 2048;
 
-/// What is found by an atom. The table's numbers are ours, so nobody can choose them to collide.
+/// A map by atoms. The table gives out their numbers, so that no program can choose them to
+/// collide.
 pub type AtomMap<V> = HashMap<Atom, V, BuildHasherDefault<NumberHasher>>;
 
-/// Spreads an atom's number, or several and other numbers that programs do not choose, over the
-/// word.
+/// A hash of numbers that programs do not choose, such as an atom's: multiplication spreads them
+/// over the word.
 #[derive(Default)]
 pub struct NumberHasher(u64);
 
@@ -43,7 +44,7 @@ impl Hasher for NumberHasher {
 /// What the table holds of an atom.
 struct Entry {
     name: &'static str,
-    /// The first three bytes' worth of the name in one word, for ordering without the text.
+    /// The first eight bytes of the name in one word, for ordering without the text.
     ordinal: u64,
     /// OTP's hash of the name, which `phash2` and the hash tries build on.
     hash: u32,
@@ -58,6 +59,7 @@ const CHUNK_BITS: u32 = 10;
 const CHUNK_LEN: usize = 1 << CHUNK_BITS;
 /// OTP's default limit (`+t`), and the highest that can be set.
 pub const LIMIT_DEFAULT: usize = 1_048_576;
+/// The highest limit that `+t` can set, and the size of the table of chunks.
 pub const LIMIT_MAX: usize = 1 << 28;
 /// Characters in an atom's name.
 pub const NAME_CHARS_MAX: usize = 255;
@@ -81,12 +83,12 @@ static INDEX: LazyLock<RwLock<HashMap<&'static str, u32>>> = LazyLock::new(|| {
     RwLock::new(index)
 });
 
-/// Names that have a number already, but are no atoms before somebody makes them.
+/// Names that already have a number, but become atoms only when somebody makes them.
 static RESERVED: OnceLock<HashMap<&'static str, u32, BuildHasherDefault<NameHasher>>> =
     OnceLock::new();
 
-/// Of the names that are reserved, which come from a file that is trusted: nobody can choose them
-/// to collide.
+/// Hashes the reserved names. They come from a trusted file, so that nobody can choose them to
+/// collide.
 #[derive(Default)]
 struct NameHasher(u64);
 
@@ -211,9 +213,9 @@ impl Atom {
         Ok(Atom(number))
     }
 
-    /// Gives these names the numbers that follow those of the listed atoms, for when somebody makes
-    /// them. Whether that was done: only before anything else, once, and for names that are
-    /// different and can be atoms.
+    /// Gives these names the numbers that follow the listed atoms, to be taken when somebody makes
+    /// the atoms. `false` when it cannot be done: once other atoms exist, a second time, or with
+    /// names that repeat or cannot be atoms.
     pub fn reserve(names: &[&'static str]) -> bool {
         let index = INDEX.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let listed = atoms::NAMES.len();
@@ -263,6 +265,7 @@ impl Atom {
             .map(|&number| Atom(number))
     }
 
+    /// Position in the table of atoms, from 0: the atom's number in this run.
     #[inline(always)]
     pub const fn index(self) -> u32 {
         self.0
@@ -272,6 +275,7 @@ impl Atom {
     pub const fn cache_place(self) -> usize {
         self.0 as usize % CACHE_PLACES
     }
+    /// The atom with this number, which must have been made: [`Atom::checked`] asks.
     #[inline(always)]
     pub const fn from_index(index: u32) -> Atom {
         Atom(index)
@@ -289,6 +293,7 @@ impl Atom {
         unsafe { &*base.add(self.0 as usize & (CHUNK_LEN - 1)) }
     }
 
+    /// The name, UTF-8. Names are never freed.
     #[inline]
     pub fn name(self) -> &'static str {
         self.entry().name
@@ -327,7 +332,7 @@ impl Atom {
             used,
         )
     }
-    /// The atoms that there are now, the oldest first.
+    /// The entries of the table, the oldest first: every atom, and the reserved names too.
     pub fn all() -> impl Iterator<Item = Atom> {
         (0..COUNT.load(Ordering::Acquire)).map(Atom)
     }

@@ -19,24 +19,24 @@ struct SharedHead {
     references: AtomicUsize,
     /// Bytes that follow the head.
     capacity: usize,
-    /// Bits handed out so far: whoever holds a bitstring that ends exactly here may extend it in
-    /// place, because nobody can see what lies beyond. With [`NUMBERED`]: the memory's number (see
-    /// [`SharedBytes::number`]). With [`FINISHED`], the first word of the bytes is a [`Finish`].
+    /// Bits handed out so far. The holder of a bitstring that ends exactly here may extend it in
+    /// place, because no other bitstring reaches further. With [`NUMBERED`]: the memory's number
+    /// (see [`SharedBytes::number`]). With [`FINISHED`], the first word of the bytes is a
+    /// [`Finish`].
     used_bits: AtomicUsize,
 }
 
 /// Bytes between the address that is a buffer's raw word and the buffer's own bytes.
 pub const SHARED_HEAD_BYTES: usize = size_of::<SharedHead>();
 
-/// Set in [`SharedHead::used_bits`] of memory that references stand for.
+/// Set in [`SharedHead::used_bits`] of memory that has a number, by which references name it.
 const NUMBERED: usize = 1 << 63;
-/// Set as well where the memory is not freed at once when its last reference is dropped.
+/// Set together with [`NUMBERED`] where a [`Finish`] is called in place of freeing the memory.
 const FINISHED: usize = 1 << 62;
 
-/// What is done with memory whose last reference is gone, in place of freeing it: it is given the
-/// memory's raw word, and has to see to it that [`SharedBytes::free`] is called at some time. It
-/// may be called from any place that drops terms, so that it must not take locks or run anybody's
-/// code.
+/// Called when the last reference to memory is dropped, in place of freeing it, with the memory's
+/// raw word. It has to see to it that [`SharedBytes::free`] is called at some time. Any code that
+/// drops terms may call it, so it must take no locks and run no code of programs.
 pub type Finish = fn(u64);
 
 /// A counted reference to a byte buffer shared between heaps.
@@ -52,8 +52,8 @@ impl SharedBytes {
         Layout::from_size_align(size_of::<SharedHead>().checked_add(capacity)?, 16).ok()
     }
 
-    /// A buffer of `capacity` bytes, zeroed by nobody, with `used_bytes` of them in use; `None`
-    /// when the system has no room for it.
+    /// A buffer of `capacity` bytes, not initialised, with `used_bytes` of them in use; `None` when
+    /// the system has no room for it.
     pub fn try_with_capacity(capacity: usize, used_bytes: usize) -> Option<SharedBytes> {
         debug_assert!(used_bytes <= capacity);
         let layout = Self::layout(capacity).filter(|layout| has_room(layout.size()))?;
@@ -79,14 +79,15 @@ impl SharedBytes {
         Some(shared)
     }
 
-    /// The same of so few words that nothing goes on without them.
+    /// A buffer of `count` words, all zero, for uses that cannot go on without it: where the system
+    /// has no room, the program ends.
     pub fn few_zeroed_words(count: usize) -> SharedBytes {
         Self::zeroed_words(count).unwrap_or_else(|| refusal::end(count * 8))
     }
 
-    /// Memory of `words` words and `bytes` bytes for something that references stand for, of which
-    /// the first word is set. When the last reference is dropped, `finish` gets it. `None` when the
-    /// system has no room for it.
+    /// Memory of `words` words and `bytes` bytes for a thing that references stand for. The first
+    /// word holds `finish`; the rest is not initialised. `finish` is called when the last reference
+    /// is dropped. `None` when the system has no room for it.
     pub fn finished_by(finish: Finish, words: usize, bytes: usize) -> Option<SharedBytes> {
         debug_assert!(words > 0);
         let shared = Self::try_with_capacity(
@@ -100,7 +101,7 @@ impl SharedBytes {
         unsafe { shared.0.as_ref() }.used_bits.fetch_or(FINISHED, Ordering::Relaxed);
         Some(shared)
     }
-    /// Whether it was made by [`SharedBytes::finished_by`] with this function.
+    /// Whether this was made by [`SharedBytes::finished_by`] with this function.
     pub fn is_finished_by(&self, finish: Finish) -> bool {
         // SAFETY: we hold a reference.
         let known = unsafe { self.0.as_ref() }.used_bits.load(Ordering::Relaxed);
@@ -109,7 +110,7 @@ impl SharedBytes {
             && known & FINISHED != 0
             && unsafe { self.data().cast::<usize>().read() } == finish as usize
     }
-    /// Frees what a [`Finish`] was given.
+    /// Frees memory that was given to a [`Finish`].
     ///
     /// # Safety
     /// `raw` is that memory, and nobody uses it any more.
@@ -124,8 +125,8 @@ impl SharedBytes {
         }
     }
 
-    /// The same buffer with another capacity, of which `used_bytes` are in use; `None` when the
-    /// system has no room for it: then nothing has happened.
+    /// The same buffer with another capacity, of which `used_bytes` are in use. `None` when the
+    /// system has no room for it: the buffer is unchanged then, and `raw` stays valid.
     ///
     /// # Safety
     /// `raw` came from [`SharedBytes::into_raw`], and it is the only reference.
@@ -162,21 +163,24 @@ impl SharedBytes {
         shared
     }
 
+    /// Address of the first byte. The bytes are initialised up to what is in use.
     #[inline(always)]
     pub fn data(&self) -> *mut u8 {
         // SAFETY: the bytes follow the head.
         unsafe { self.0.as_ptr().add(1).cast::<u8>() }
     }
+    /// Bytes that the buffer has room for.
     pub fn capacity(&self) -> usize {
         // SAFETY: we hold a reference.
         unsafe { self.0.as_ref().capacity }
     }
+    /// How many references there are. Others may change it at any time, unless it is 1.
     pub fn references(&self) -> usize {
         // SAFETY: we hold a reference.
         unsafe { self.0.as_ref().references.load(Ordering::Relaxed) }
     }
-    /// Claims the bits from `from` to `to` for the caller alone, if nobody has extended the buffer
-    /// past `from` and there is room.
+    /// Claims the bits from `from` to `to` for the caller alone. `false` when somebody has extended
+    /// the buffer past `from`, or when `to` is beyond the capacity.
     pub fn try_extend(&self, from: usize, to: usize) -> bool {
         // SAFETY: we hold a reference.
         let head = unsafe { self.0.as_ref() };
@@ -212,14 +216,18 @@ impl SharedBytes {
         Some(SharedBytes(head))
     }
 
+    /// Gives the reference away as a word, which [`SharedBytes::from_raw`] takes back.
     #[inline(always)]
     pub fn into_raw(self) -> u64 {
         let raw = self.0.as_ptr() as u64;
         std::mem::forget(self);
         raw
     }
+    /// Takes back the reference that [`SharedBytes::into_raw`] gave away.
+    ///
     /// # Safety
-    /// `raw` came from [`SharedBytes::into_raw`], and its reference is handed over.
+    /// `raw` came from [`SharedBytes::into_raw`], and its reference is handed over, or the result
+    /// is forgotten.
     pub unsafe fn from_raw(raw: u64) -> SharedBytes {
         // SAFETY: it was not null when it was given out.
         SharedBytes(unsafe { NonNull::new_unchecked(raw as *mut SharedHead) })
@@ -272,13 +280,18 @@ impl Drop for SharedBytes {
 
 /// The layout of a heap binary: header, bit size, data.
 pub mod heap_bin {
+    /// Word that holds the size in bits.
     pub const BIT_SIZE: usize = 1;
+    /// First word of the bytes.
     pub const DATA: usize = 2;
 }
 /// The layout of a shared binary.
 pub mod shared_bin {
+    /// Word that holds the size in bits.
     pub const BIT_SIZE: usize = 1;
+    /// Word that holds the address of the first byte.
     pub const DATA_PTR: usize = 2;
+    /// Word that holds the reference to the buffer, as [`SharedBytes::into_raw`] gives it.
     pub const SHARED: usize = 3;
     /// The next off-heap term of the same heap, as the raw address of its header; 0 ends the list.
     pub const NEXT: usize = 4;
@@ -287,13 +300,17 @@ pub mod shared_bin {
 }
 /// The layout of a part of another bitstring (whose original is never itself a part).
 pub mod sub_bin {
+    /// Word that holds the size in bits.
     pub const BIT_SIZE: usize = 1;
+    /// Word that holds the first bit's offset from the start of the original's data, in bits.
     pub const BIT_OFFSET: usize = 2;
+    /// Word that holds the heap binary or shared binary that this is a part of.
     pub const ORIGINAL: usize = 3;
+    /// Words, header included.
     pub const WORDS: usize = 4;
 }
 
-/// The bytes of an iolist.
+/// The bytes of an iolist (or a binary); `None` when it is neither.
 pub fn iodata(data: Term) -> Option<Vec<u8>> {
     const FIRST_BYTES: usize = 64;
     let mut bytes = if data.is_cons() { Vec::with_capacity(FIRST_BYTES) } else { Vec::new() };
@@ -312,6 +329,7 @@ pub enum IoPart {
 }
 
 impl IoPart {
+    /// The part's bytes.
     pub fn bytes(&self) -> &[u8] {
         match self {
             IoPart::Bytes(bytes) => bytes,
@@ -323,7 +341,8 @@ impl IoPart {
 /// Bytes of a binary that is kept where it is rather than copied, at least.
 const KEPT_MIN: usize = 2048;
 
-/// The parts of an iolist, in order: small ones together, large binaries by themselves.
+/// The parts of an iolist, in order: small ones are gathered, binaries of at least 2048 bytes that
+/// lie in a shared buffer stand alone. `None` when it is no iolist.
 pub fn io_parts(data: Term) -> Option<SmallVec<[IoPart; 2]>> {
     let (mut parts, mut bytes) = (SmallVec::new(), Vec::new());
     each_of_iodata(data, |item| match item {
@@ -450,6 +469,7 @@ impl GrowingBytes {
         self.len = wanted;
         true
     }
+    /// The bytes written so far.
     pub fn bytes(&self) -> &[u8] {
         match &self.shared {
             // SAFETY: so many bytes were written.
@@ -457,13 +477,13 @@ impl GrowingBytes {
             None => &[],
         }
     }
-    /// The buffer; it may be larger than what was written.
+    /// The buffer, whose capacity may exceed the bytes written; `None` before the first.
     pub fn shared(&self) -> Option<&SharedBytes> {
         self.shared.as_ref()
     }
 }
 
-/// What a sub-binary is a part of.
+/// The heap binary or shared binary that a sub-binary is a part of. `part` must be a sub-binary.
 pub fn original_of_part(part: Term) -> Term {
     debug_assert!(part.boxed_subtag() == Some(Subtag::SubBin));
     // SAFETY: the layout says that a term stands there.
@@ -500,7 +520,7 @@ impl Bits {
         }
     }
 
-    /// How many bits a term has that is known to be a bitstring.
+    /// The size in bits of a term that is known to be a bitstring.
     #[inline]
     pub fn size_of(term: Term) -> usize {
         const {
@@ -531,7 +551,8 @@ impl Bits {
         }
     }
 
-    /// The shared buffer below a heap-independent bitstring, as its raw word.
+    /// The buffer of a bitstring that lies in one, as its raw word, without a new reference; `None`
+    /// where the bits lie in the heap.
     pub fn shared_of(term: Term) -> Option<u64> {
         let (original, _) = Self::original_of(term);
         // SAFETY: the header says that it is a shared binary.
@@ -541,9 +562,11 @@ impl Bits {
             .then(|| unsafe { *original.boxed_ptr().add(shared_bin::SHARED) })
     }
 
+    /// Whether it has whole bytes, as `is_binary/1`.
     pub const fn is_binary(self) -> bool {
         self.bit_size & 7 == 0
     }
+    /// Bytes that hold the bits, the last one perhaps not full.
     pub const fn byte_size_rounded_up(self) -> usize {
         self.bit_size.div_ceil(8)
     }

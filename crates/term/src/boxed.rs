@@ -18,12 +18,15 @@ macro_rules! view {
         #[derive(Clone, Copy)]
         pub struct $name(*mut u64);
         impl $name {
+            /// The view of the term at an address.
+            ///
             /// # Safety
             /// `ptr` points at a live term of this kind.
             #[inline(always)]
             pub const unsafe fn from_ptr(ptr: *mut u64) -> Self {
                 Self(ptr)
             }
+            /// Address of the term's first word: its header, or the head of a list cell.
             #[inline(always)]
             pub const fn ptr(self) -> *mut u64 {
                 self.0
@@ -49,10 +52,12 @@ view!(
     Cons
 );
 impl Cons {
+    /// The first element.
     #[inline(always)]
     pub fn head(self) -> Term {
         self.term_at(0)
     }
+    /// The rest: a list cell, the empty list, or any term where the list is improper.
     #[inline(always)]
     pub fn tail(self) -> Term {
         self.term_at(1)
@@ -63,10 +68,12 @@ macro_rules! boxed_view {
     ($(#[$doc:meta])* $name:ident) => {
         view!($(#[$doc])* $name);
         impl $name {
+            /// The first word, which says the kind and the number of words that follow.
             #[inline(always)]
             pub fn header(self) -> Header {
                 Header(self.word(0))
             }
+            /// The term that this is a view of.
             #[inline(always)]
             pub fn term(self) -> Term {
                 Term::from_boxed_ptr(self.0)
@@ -80,15 +87,18 @@ boxed_view!(
     Tuple
 );
 impl Tuple {
+    /// Number of elements.
     #[inline(always)]
     pub fn arity(self) -> usize {
         self.header().words()
     }
+    /// The element at `index`, from 0; it must be less than the arity.
     #[inline(always)]
     pub fn get(self, index: usize) -> Term {
         debug_assert!(index < self.arity());
         self.term_at(index + 1)
     }
+    /// All elements. The slice is valid as long as the heap is not collected.
     #[inline(always)]
     pub fn elements<'a>(self) -> &'a [Term] {
         // SAFETY: `arity` terms follow the header.
@@ -110,17 +120,21 @@ impl Record {
     /// Where in a definition the names of the fields begin.
     pub const FIELDS_AT: usize = 4;
 
+    /// The definition tuple that the record was made with.
     #[inline(always)]
     pub fn definition(self) -> Tuple {
         // SAFETY: the first word is the definition, a tuple.
         unsafe { Tuple::from_ptr(self.term_at(1).boxed_ptr()) }
     }
+    /// The module that defines the record, an atom.
     pub fn module(self) -> Term {
         self.definition().get(0)
     }
+    /// The record's name, an atom.
     pub fn name(self) -> Term {
         self.definition().get(1)
     }
+    /// Whether other modules may access the fields.
     pub fn is_exported(self) -> bool {
         self.definition().get(2) == Term::bool(true)
     }
@@ -132,6 +146,7 @@ impl Record {
     pub fn fields<'a>(self) -> &'a [Term] {
         &self.definition().elements()[Self::FIELDS_AT..]
     }
+    /// The values of the fields, in the order of [`Record::fields`].
     #[inline(always)]
     pub fn values<'a>(self) -> &'a [Term] {
         // SAFETY: the values follow the definition.
@@ -139,10 +154,11 @@ impl Record {
             std::slice::from_raw_parts(self.0.add(2).cast::<Term>(), self.header().words() - 1)
         }
     }
-    /// Where the field of that name is.
+    /// Index of the field into [`Record::values`]; `None` when the record has no such field.
     pub fn position(self, field: Term) -> Option<usize> {
         self.fields().iter().position(|&name| name == field)
     }
+    /// The value of the field named `field`, an atom; `None` when the record has no such field.
     pub fn get(self, field: Term) -> Option<Term> {
         self.position(field).map(|position| self.values()[position])
     }
@@ -154,9 +170,11 @@ boxed_view!(
     Big
 );
 impl Big {
+    /// Whether the integer is below zero.
     pub fn is_negative(self) -> bool {
         self.header().has(Subtag::BigNeg)
     }
+    /// The magnitude in 64-bit digits, least significant first; the last one is not zero.
     pub fn digits<'a>(self) -> &'a [u64] {
         // SAFETY: the header's words are the digits.
         unsafe { std::slice::from_raw_parts(self.0.add(1), self.header().words()) }
@@ -168,11 +186,14 @@ boxed_view!(
     FlatMap
 );
 impl FlatMap {
+    /// Pairs up to which a map is flat, as `MAP_SMALL_MAP_LIMIT` of OTP's `erl_map.h`.
     pub const SIZE_MAX: usize = 32;
+    /// Pairs in the map.
     #[inline(always)]
     pub fn size(self) -> usize {
         self.header().words() - 1
     }
+    /// The tuple of the keys. Maps made from each other may share it.
     #[inline(always)]
     pub fn keys_tuple(self) -> Term {
         self.term_at(1)
@@ -183,6 +204,7 @@ impl FlatMap {
         // SAFETY: the first word is the keys tuple.
         unsafe { Tuple::from_ptr(self.keys_tuple().boxed_ptr()) }.elements()
     }
+    /// The values, in the order of [`FlatMap::keys`].
     #[inline(always)]
     pub fn values<'a>(self) -> &'a [Term] {
         // SAFETY: `size` values follow the keys tuple.
@@ -196,12 +218,16 @@ boxed_view!(
     HashMap
 );
 impl HashMap {
+    /// Pairs in the whole map.
     pub fn size(self) -> usize {
         self.word(1) as usize
     }
+    /// Bit n: the root has a child at branch n (0–15). The children stand in the order of the
+    /// branches.
     pub fn bitmap(self) -> u64 {
         self.word(2)
     }
+    /// The children that the bitmap announces: pairs (list cells) and inner nodes.
     pub fn children<'a>(self) -> &'a [Term] {
         // SAFETY: the words after size and bitmap are children.
         unsafe {
@@ -215,9 +241,11 @@ boxed_view!(
     MapNode
 );
 impl MapNode {
+    /// Bit n: the node has a child at branch n (0–15), as in [`HashMap::bitmap`].
     pub fn bitmap(self) -> u64 {
         self.word(1)
     }
+    /// The children that the bitmap announces: pairs (list cells) and inner nodes.
     pub fn children<'a>(self) -> &'a [Term] {
         // SAFETY: the words after the bitmap are children.
         unsafe {
@@ -226,13 +254,14 @@ impl MapNode {
     }
 }
 
-/// What the term layer needs to know of a function that a fun was made from. The machine's code
-/// server embeds it as the first field of its own entry; entries are never freed.
+/// What the term layer needs to know of the function that a fun runs. It is the first field of the
+/// machine's fun entries, which live as long as the machine.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FunIdentity {
     pub module: Atom,
-    /// Position among the module's funs, and its number when the module was compiled.
+    /// Position among the module's funs, from 0. `old_index` is the number that the compiler gave
+    /// it.
     pub index: u32,
     pub old_index: u32,
     pub old_uniq: u32,
@@ -241,7 +270,8 @@ pub struct FunIdentity {
     pub arity: u8,
 }
 
-/// Module, function, arity; the first field of the machine's export entries, which are never freed.
+/// Module, function, arity; the first field of the machine's export entries, which live as long as
+/// the machine.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mfa {
@@ -257,10 +287,12 @@ boxed_view!(
 impl Fun {
     /// Words before the free variables, header included.
     pub const FREE_START: usize = 3;
+    /// Address of the machine's fun entry, of which the identity is the first field.
     #[inline(always)]
     pub fn entry_ptr(self) -> *const FunIdentity {
         self.word(1) as *const FunIdentity
     }
+    /// Which fun of which module it is.
     #[inline(always)]
     pub fn identity<'a>(self) -> &'a FunIdentity {
         // SAFETY: fun entries are never freed.
@@ -276,6 +308,8 @@ impl Fun {
         let is_init = release::current() >= Release::R27;
         Term::pid(if is_init { 0 } else { self.word(2) >> 8 })
     }
+    /// The values of the free variables, in the order that the function takes them behind its
+    /// arguments.
     #[inline(always)]
     pub fn free<'a>(self) -> &'a [Term] {
         // SAFETY: free variables follow the two raw words.
@@ -293,10 +327,12 @@ boxed_view!(
     ExportFun
 );
 impl ExportFun {
+    /// Address of the machine's export entry, of which the name is the first field.
     #[inline(always)]
     pub fn entry_ptr(self) -> *const Mfa {
         self.word(1) as *const Mfa
     }
+    /// The function that it calls.
     #[inline(always)]
     pub fn mfa<'a>(self) -> &'a Mfa {
         // SAFETY: export entries are never freed.
@@ -314,10 +350,13 @@ boxed_view!(
     LocalRef
 );
 impl LocalRef {
+    /// The number that tells the reference from all others of the run. See
+    /// [`RefValue`](crate::RefValue) for the slot that it may hold.
     #[inline(always)]
     pub fn id(self) -> u64 {
         self.word(1)
     }
+    /// What the reference stands for: nothing, an alias, a table, or shared memory.
     pub fn ref_kind(self) -> RefKind {
         RefValue::of(self).kind()
     }
@@ -350,9 +389,11 @@ boxed_view!(
     External
 );
 impl External {
+    /// The name of the node that made the identifier.
     pub fn node(self) -> Atom {
         Atom::from_index(self.word(1) as u32)
     }
+    /// The incarnation of that node: see "creation" in the External Term Format.
     pub fn creation(self) -> u32 {
         self.word(2) as u32
     }
@@ -371,10 +412,12 @@ boxed_view!(
 impl MatchContext {
     /// Words of a match context, header included.
     pub const WORDS: usize = 4;
+    /// Bit at which matching goes on, counted from the start of the original's data.
     #[inline(always)]
     pub fn offset(self) -> usize {
         self.word(1) as usize
     }
+    /// Bit behind the last one that is matched, counted from the start of the original's data.
     #[inline(always)]
     pub fn end(self) -> usize {
         self.word(2) as usize

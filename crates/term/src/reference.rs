@@ -71,9 +71,11 @@ impl RefValue {
         let id = SLOT_MARK | (slot as u64) << SLOT_SHIFT | count & ((1 << SLOT_SHIFT) - 1);
         RefValue::new(kind, id, count >> SLOT_SHIFT)
     }
+    /// The numbers of a reference of this node.
     pub fn of(reference: LocalRef) -> RefValue {
         RefValue { id: reference.id(), low: reference.numbers()[0] }
     }
+    /// What the reference stands for: the two highest bits of `low`.
     pub fn kind(self) -> RefKind {
         match self.low >> KIND_SHIFT {
             1 => RefKind::Alias,
@@ -88,8 +90,8 @@ impl RefValue {
             matches!(self.kind(), RefKind::Alias | RefKind::Table) && self.id & SLOT_MARK != 0;
         has_slot.then_some((self.id >> SLOT_SHIFT) as usize & ((1 << SLOT_BITS) - 1))
     }
-    /// The reference with these numbers. One that held shared memory holds it again while somebody
-    /// else does.
+    /// The reference with these numbers. A counted one gets its shared memory back while some other
+    /// holder keeps that alive; else it stands for nothing.
     pub fn to_term<A: Alloc + ?Sized>(self, to: &mut A) -> Term {
         if self.kind() == RefKind::Counted
             && let Some(shared) = find(self.id)
@@ -134,12 +136,12 @@ pub(crate) fn register(address: SharedAddress) -> u64 {
     number
 }
 
-/// Forgets memory that nobody holds any more.
+/// Removes memory that no reference holds any more from the register.
 pub(crate) fn unregister(number: u64) {
     shard(number).remove(&number);
 }
 
-/// The memory with this number, while somebody holds it.
+/// The memory with this number; `None` when its last reference was dropped.
 pub fn find(number: u64) -> Option<SharedBytes> {
     let shard = shard(number);
     let address = shard.get(&number)?;

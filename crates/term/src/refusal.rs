@@ -8,7 +8,7 @@ thread_local! {
     static HANDLED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Ends the program because so many bytes were refused.
+/// Ends the program because an allocation of `bytes` bytes was refused.
 pub type End = fn(bytes: usize) -> !;
 
 static END: OnceLock<End> = OnceLock::new();

@@ -18,8 +18,11 @@ pub enum Release {
 }
 
 impl Release {
+    /// The first supported release.
     pub const OLDEST: Release = Release::R25;
+    /// The last supported release.
     pub const NEWEST: Release = Release::R29;
+    /// The supported releases, oldest first.
     pub const ALL: [Release; 5] =
         [Release::R25, Release::R26, Release::R27, Release::R28, Release::R29];
 
@@ -28,6 +31,7 @@ impl Release {
         Release::ALL.into_iter().find(|&release| u32::from(release.number()) == number)
     }
 
+    /// The number by which OTP calls the release, such as 27.
     pub const fn number(self) -> u8 {
         self as u8
     }

@@ -1,14 +1,14 @@
-//! Ending work on terms that nobody wants any more.
+//! Ending work on terms whose result is not wanted any more.
 //!
-//! A small term that shares its parts can be as large as one likes when it is walked: comparing,
+//! A small term that shares its parts can be arbitrarily large when it is walked: comparing,
 //! hashing or writing it may take for ever. So each walk over terms counts its steps with [`step`],
-//! and every [`STEPS`] steps of a thread whoever has the thread work ([`watched`]) is asked whether
-//! the work is to end. If so the stack is unwound up to there, as by a panic, but without a
-//! message: what the work holds is dropped on the way.
+//! and every [`STEPS`] steps of a thread its watcher ([`watched`]) is asked whether the work has to
+//! end. If so, the stack is unwound up to [`watched`], as by a panic, but without a message: what
+//! the work holds is dropped on the way.
 //!
 //! Therefore a step is taken where everything can be dropped: not between two changes that belong
-//! together. Where frames are on the stack that cannot be unwound, as those of C, [`unwatched`] is
-//! in between.
+//! together. Where frames are on the stack that cannot be unwound, such as those of C,
+//! [`unwatched`] stands in between.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -25,11 +25,11 @@ pub const FLAT_PER_STEP: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stopped;
 
-/// Who is asked whether the work of this thread is to end.
+/// The function that decides whether the work of this thread has to end.
 #[derive(Clone, Copy)]
 pub struct Watcher {
     pub is_to_end: fn(*const ()) -> bool,
-    /// What it is called with.
+    /// The argument of `is_to_end`.
     pub subject: *const (),
 }
 
@@ -56,7 +56,7 @@ pub fn steps(count: u32) {
     }
 }
 
-/// Counts work on so many words of a flat array.
+/// Counts work on `words` words of a flat array.
 #[inline]
 pub fn flat(words: usize) {
     if words >= FLAT_PER_STEP {
@@ -76,7 +76,7 @@ fn ask() {
     }
 }
 
-/// Puts the watcher back that was there before.
+/// Restores the watcher that was there before.
 struct Before(*const Watcher);
 
 impl Drop for Before {
@@ -86,10 +86,10 @@ impl Drop for Before {
     }
 }
 
-/// Does work that ends early when `watcher` says so.
+/// Runs work that ends early when `watcher` says so.
 ///
 /// # Errors
-/// When it did. What the work has changed is as it was left.
+/// When it did. Changes that the work has made are left as they were at that step.
 pub fn watched<R>(watcher: Watcher, work: impl FnOnce() -> R) -> Result<R, Stopped> {
     let before = Before(WATCHER.replace(&raw const watcher));
     let result = catch_unwind(AssertUnwindSafe(work));
@@ -97,7 +97,7 @@ pub fn watched<R>(watcher: Watcher, work: impl FnOnce() -> R) -> Result<R, Stopp
     result.map_err(|payload| if payload.is::<Stopped>() { Stopped } else { resume_unwind(payload) })
 }
 
-/// Does work that nobody ends.
+/// Runs work that is not asked to end.
 #[inline]
 pub fn unwatched<R>(work: impl FnOnce() -> R) -> R {
     let _before = Before(WATCHER.replace(std::ptr::null()));

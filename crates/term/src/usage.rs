@@ -57,13 +57,16 @@ impl Default for Tally {
 }
 
 impl Tally {
+    /// A count of zero.
     pub const fn new() -> Tally {
         Tally([const { Part(AtomicI64::new(0)) }; PARTS])
     }
+    /// Counts up, in the calling thread's part.
     #[inline]
     pub fn add(&self, count: usize) {
         self.change(count as i64);
     }
+    /// Counts down, in the calling thread's part; another thread may have counted up.
     #[inline]
     pub fn subtract(&self, count: usize) {
         self.change(-(count as i64));
@@ -81,6 +84,7 @@ impl Tally {
             .unwrap_or(0);
         self.0[part].0.fetch_add(count, Ordering::Relaxed);
     }
+    /// The count. Changes under way on other threads may be missing; never below zero.
     pub fn sum(&self) -> usize {
         let sum: i64 = self.0.iter().map(|part| part.0.load(Ordering::Relaxed)).sum();
         sum.max(0) as usize

@@ -18,8 +18,8 @@ use crate::boxed::*;
 #[repr(transparent)]
 pub struct Term(u64);
 
-// SAFETY: a term is a word; what it points at is immutable once published. Who may follow the
-// pointer from which thread is the business of the heaps, not of the word.
+// SAFETY: a term is a word; what it points at is immutable once published. Which thread may follow
+// the pointer is decided by the heaps, not by the word.
 unsafe impl Send for Term {}
 // SAFETY: as above.
 unsafe impl Sync for Term {}
@@ -34,45 +34,55 @@ const TAG_NONE: u64 = 0b101_001;
 const IMMEDIATE_MASK: u64 = 0b111_111;
 const TAG_MASK: u64 = 0b111;
 
-/// The word that +0.0 is held in; bit 2 is the sign. The two are less than all other words of
-/// floats.
+/// The word that holds +0.0; bit 2 is the sign. The words of +0.0 and -0.0 are less than those of
+/// all other floats.
 const FLOAT_ZERO: u64 = 0b010;
 
 impl Term {
-    /// What is added to the bits of a common float so that the highest two of its exponent, 01 or
-    /// 10 with 1 or 0 behind them, are the tag: they become 10. Turned by three, they are the
-    /// lowest bits.
+    /// Added to the bits of a float with a common exponent (highest bits 011 or 100) before they
+    /// are rotated left by three: the two bits below the sign become 10, which after the rotation
+    /// are the lowest two bits of the word, the tag.
     pub const FLOAT_BIAS: u64 = 1 << 60;
-    /// The bits of a float without its sign, times two, are not less than this,
+    /// A float is held in its word iff `(bits << 1) - FLOATS_FROM < FLOATS_RANGE` (wrapping), or if
+    /// it is a zero. This is the lower bound: the smallest common exponent, without its first
+    /// value, whose word would be that of a zero.
     pub const FLOATS_FROM: u64 = 0x6000_0000_0000_0002;
-    /// and so many follow, if it is held in its word: the highest bits of its exponent are 011 or
-    /// 100, and it is not the first of them, whose word is that of a zero.
+    /// Width of the range of `bits << 1` from [`Term::FLOATS_FROM`] on: the highest bits of the
+    /// exponent are 011 or 100.
     pub const FLOATS_RANGE: u64 = (1 << 62) - 2;
-    /// Words of floats that are less are zeroes.
+    /// Float words below this hold a zero.
     pub const FLOAT_ZEROES_END: u64 = 0b1000;
 
-    /// The lowest three bits of the words of list cells and of boxed terms; of no other words are
-    /// the highest two of them 10.
+    /// The lowest three bits of the word of a list cell. Together with [`Term::TAG_BOXED`] it is
+    /// the only tag whose highest two bits are 10: those two bits tell pointers from all else.
     pub const TAG_CONS: u64 = 0b100;
+    /// The lowest three bits of the word of a boxed term.
     pub const TAG_BOXED: u64 = 0b101;
 
+    /// The empty list.
     pub const NIL: Term = Term(TAG_NIL);
     /// No value: an empty slot, "not found". Never visible to Erlang code.
     pub const NONE: Term = Term(TAG_NONE);
+    /// The largest small integer, 2^61 - 1: smalls have 62 bits, in OTP 60.
     pub const SMALL_MAX: i64 = (1 << 61) - 1;
+    /// The smallest small integer, -2^61.
     pub const SMALL_MIN: i64 = -(1 << 61);
 
+    /// The term with this word.
+    ///
     /// # Safety
     /// `raw` is a word produced by this crate, and the memory that it points at is live.
     #[inline(always)]
     pub const unsafe fn from_raw(raw: u64) -> Term {
         Term(raw)
     }
+    /// The tagged word itself, as it lies on a heap or stack.
     #[inline(always)]
     pub const fn raw(self) -> u64 {
         self.0
     }
 
+    /// Whether an integer can be a small, from [`Term::SMALL_MIN`] to [`Term::SMALL_MAX`].
     #[inline(always)]
     pub const fn fits_small(value: i64) -> bool {
         value >= Self::SMALL_MIN && value <= Self::SMALL_MAX
@@ -84,10 +94,12 @@ impl Term {
         debug_assert!(Self::fits_small(value));
         Term(((value as u64) << 2) | 0b11)
     }
+    /// Whether this is a small integer. A big integer is not: see [`Term::is_integer`].
     #[inline(always)]
     pub const fn is_small(self) -> bool {
         self.0 & 0b11 == 0b11
     }
+    /// The value of a small integer; `None` for everything else, big integers included.
     #[inline(always)]
     pub const fn as_small(self) -> Option<i64> {
         if self.is_small() { Some((self.0 as i64) >> 2) } else { None }
@@ -98,6 +110,7 @@ impl Term {
         debug_assert!(self.is_small());
         (self.0 as i64) >> 2
     }
+    /// Whether both words are small integers, with one test of the tags.
     #[inline(always)]
     pub const fn both_small(a: Term, b: Term) -> bool {
         a.0 & b.0 & 0b11 == 0b11
@@ -110,9 +123,10 @@ impl Term {
         if (bits << 1).wrapping_sub(Term::FLOATS_FROM) < Term::FLOATS_RANGE {
             return Some(Term(bits.wrapping_add(Term::FLOAT_BIAS).rotate_left(3)));
         }
-        // A zero, but for its sign, which comes to lie where that of others lies.
+        // A zero: its sign moves to bit 2, as that of other floats does.
         if bits << 1 == 0 { Some(Term(FLOAT_ZERO | bits >> 61)) } else { None }
     }
+    /// Whether this is a float held in the word. A float may also be boxed: see [`Term::is_float`].
     #[inline(always)]
     pub const fn is_float_immediate(self) -> bool {
         self.0 & 0b11 == 0b10
@@ -126,6 +140,7 @@ impl Term {
         }
         f64::from_bits(self.0.rotate_right(3).wrapping_sub(Term::FLOAT_BIAS))
     }
+    /// The value of a float, held in the word or boxed; `None` for integers.
     #[inline(always)]
     pub fn as_float(self) -> Option<f64> {
         if self.is_float_immediate() {
@@ -137,19 +152,23 @@ impl Term {
         }
         None
     }
+    /// Whether this is a float, held in the word or boxed.
     #[inline]
     pub fn is_float(self) -> bool {
         self.is_float_immediate() || self.boxed_subtag() == Some(Subtag::Float)
     }
 
+    /// The word of an atom: its number above the tag.
     #[inline(always)]
     pub const fn atom(atom: Atom) -> Term {
         Term(((atom.index() as u64) << IMMEDIATE_BITS) | TAG_ATOM)
     }
+    /// Whether this is an atom.
     #[inline(always)]
     pub const fn is_atom(self) -> bool {
         self.0 & IMMEDIATE_MASK == TAG_ATOM
     }
+    /// The atom; `None` if it is none.
     #[inline(always)]
     pub fn as_atom(self) -> Option<Atom> {
         if self.is_atom() {
@@ -158,6 +177,7 @@ impl Term {
             None
         }
     }
+    /// The atom `true` or `false`.
     #[inline(always)]
     pub const fn bool(value: bool) -> Term {
         if value { Term::atom(crate::am::TRUE) } else { Term::atom(crate::am::FALSE) }
@@ -179,30 +199,37 @@ impl Term {
     pub const fn pid(data: u64) -> Term {
         Term((data << IMMEDIATE_BITS) | TAG_PID)
     }
+    /// Whether this is a local pid. Pids of other nodes are boxed: see [`Term::is_any_pid`].
     #[inline(always)]
     pub const fn is_pid(self) -> bool {
         self.0 & IMMEDIATE_MASK == TAG_PID
     }
+    /// The number of a local pid, as given to [`Term::pid`].
     #[inline(always)]
     pub const fn as_pid(self) -> Option<u64> {
         if self.is_pid() { Some(self.0 >> IMMEDIATE_BITS) } else { None }
     }
+    /// A local port; `data` is its number (58 bits at most).
     #[inline(always)]
     pub const fn port(data: u64) -> Term {
         Term((data << IMMEDIATE_BITS) | TAG_PORT)
     }
+    /// Whether this is a local port. Ports of other nodes are boxed: see [`Term::is_any_port`].
     #[inline(always)]
     pub const fn is_port(self) -> bool {
         self.0 & IMMEDIATE_MASK == TAG_PORT
     }
+    /// The number of a local port, as given to [`Term::port`].
     #[inline(always)]
     pub const fn as_port(self) -> Option<u64> {
         if self.is_port() { Some(self.0 >> IMMEDIATE_BITS) } else { None }
     }
+    /// Whether this is the empty list.
     #[inline(always)]
     pub const fn is_nil(self) -> bool {
         self.0 == TAG_NIL
     }
+    /// Whether this is [`Term::NONE`], which no Erlang value is.
     #[inline(always)]
     pub const fn is_none(self) -> bool {
         self.0 == TAG_NONE
@@ -212,6 +239,7 @@ impl Term {
     pub const fn catch_mark(data: u64) -> Term {
         Term((data << IMMEDIATE_BITS) | TAG_CATCH)
     }
+    /// The index into the catch table, as given to [`Term::catch_mark`].
     #[inline(always)]
     pub const fn as_catch_mark(self) -> Option<u64> {
         if self.0 & IMMEDIATE_MASK == TAG_CATCH { Some(self.0 >> IMMEDIATE_BITS) } else { None }
@@ -222,19 +250,23 @@ impl Term {
     pub fn from_cons_ptr(cell: *const u64) -> Term {
         Term(cell as u64 | Term::TAG_CONS)
     }
+    /// Whether this is a list cell, that is, a list that is not empty.
     #[inline(always)]
     pub const fn is_cons(self) -> bool {
         self.0 & TAG_MASK == Term::TAG_CONS
     }
+    /// Whether this is a list cell or the empty list, as `is_list/1`; the list may be improper.
     #[inline(always)]
     pub const fn is_list(self) -> bool {
         self.is_cons() || self.is_nil()
     }
+    /// Address of the two words of a list cell, head and tail. The term must be one.
     #[inline(always)]
     pub fn cons_ptr(self) -> *mut u64 {
         debug_assert!(self.is_cons());
         (self.0 - Term::TAG_CONS) as *mut u64
     }
+    /// The view of a list cell; `None` for the empty list and for what is no list.
     #[inline(always)]
     pub fn as_cons(self) -> Option<Cons> {
         // SAFETY: a list pointer points at two live words.
@@ -246,6 +278,7 @@ impl Term {
     pub fn from_boxed_ptr(header: *const u64) -> Term {
         Term(header as u64 | Term::TAG_BOXED)
     }
+    /// Whether the word points at a header: every boxed term, but no list cell.
     #[inline(always)]
     pub const fn is_boxed(self) -> bool {
         self.0 & TAG_MASK == Term::TAG_BOXED
@@ -255,20 +288,24 @@ impl Term {
     pub const fn is_pointer(self) -> bool {
         self.0 & 0b110 == 0b100
     }
+    /// Whether the word is the whole value, so that it can be copied to any heap as it is.
     #[inline(always)]
     pub const fn is_immediate(self) -> bool {
         !self.is_pointer()
     }
+    /// Address of the header word. The term must be boxed.
     #[inline(always)]
     pub fn boxed_ptr(self) -> *mut u64 {
         debug_assert!(self.is_boxed());
         (self.0 - Term::TAG_BOXED) as *mut u64
     }
+    /// The header word. The term must be boxed, and its memory live.
     #[inline(always)]
     pub fn boxed_header(self) -> Header {
         // SAFETY: a boxed pointer points at a live header.
         Header(unsafe { *self.boxed_ptr() })
     }
+    /// What kind of boxed term this is; `None` for immediates and list cells.
     #[inline(always)]
     pub fn boxed_subtag(self) -> Option<Subtag> {
         if self.is_boxed() { Some(self.boxed_header().subtag()) } else { None }
@@ -278,10 +315,12 @@ impl Term {
         self.is_boxed() && self.boxed_header().has(subtag)
     }
 
+    /// Whether this is a tuple of any arity. A native record is none.
     #[inline(always)]
     pub fn is_tuple(self) -> bool {
         self.is_boxed_as(Subtag::Tuple)
     }
+    /// The view of a tuple; `None` for everything else.
     #[inline(always)]
     pub fn as_tuple(self) -> Option<Tuple> {
         // SAFETY: the header says that it is a tuple.
@@ -302,29 +341,35 @@ impl Term {
     pub fn is_tuple_of(self, arity: usize) -> bool {
         self.is_boxed() && self.boxed_header() == Header::new(Subtag::Tuple, arity)
     }
+    /// Whether this is an integer outside the small range.
     #[inline]
     pub fn is_big(self) -> bool {
         matches!(self.boxed_subtag(), Some(Subtag::BigPos | Subtag::BigNeg))
     }
+    /// The view of a big integer; `None` for smalls.
     #[inline]
     pub fn as_big(self) -> Option<Big> {
         // SAFETY: the header says that it is a big integer.
         if self.is_big() { Some(unsafe { Big::from_ptr(self.boxed_ptr()) }) } else { None }
     }
+    /// Whether this is an integer, small or big.
     #[inline]
     pub fn is_integer(self) -> bool {
         self.is_small() || self.is_big()
     }
+    /// Whether this is an integer or a float.
     #[inline]
     pub fn is_number(self) -> bool {
         self.is_small()
             || self.is_float_immediate()
             || matches!(self.boxed_subtag(), Some(Subtag::BigPos | Subtag::BigNeg | Subtag::Float))
     }
+    /// Whether this is a map, flat or a trie. [`Subtag::MapNode`], an inner node, is none.
     #[inline]
     pub fn is_map(self) -> bool {
         matches!(self.boxed_subtag(), Some(Subtag::FlatMap | Subtag::HashMap))
     }
+    /// The view of a map of at most [`FlatMap::SIZE_MAX`] pairs; `None` for everything else.
     #[inline]
     pub fn as_flat_map(self) -> Option<FlatMap> {
         // SAFETY: the header says that it is a flat map.
@@ -334,6 +379,7 @@ impl Term {
             None
         }
     }
+    /// The view of the root of a larger map; `None` for everything else.
     #[inline]
     pub fn as_hash_map(self) -> Option<HashMap> {
         // SAFETY: the header says that it is a hash map.
@@ -352,6 +398,7 @@ impl Term {
     pub fn is_bitstring_or_context(self) -> bool {
         self.is_bitstring() || self.boxed_subtag() == Some(Subtag::MatchContext)
     }
+    /// Where the bits of a bitstring are; `None` for everything else, match contexts included.
     #[inline]
     pub fn as_bits(self) -> Option<Bits> {
         if self.is_bitstring() { Some(Bits::of(self)) } else { None }
@@ -366,10 +413,12 @@ impl Term {
     pub fn is_binary(self) -> bool {
         self.bitstring_bits().is_some_and(|bits| bits & 7 == 0)
     }
+    /// Whether this is a fun, local (`fun … end`) or external (`fun M:F/A`).
     #[inline]
     pub fn is_fun(self) -> bool {
         matches!(self.boxed_subtag(), Some(Subtag::Fun | Subtag::ExportFun))
     }
+    /// The view of a fun made by `fun … end`; `None` for external funs.
     #[inline]
     pub fn as_local_fun(self) -> Option<Fun> {
         // SAFETY: the header says that it is a local fun.
@@ -379,6 +428,7 @@ impl Term {
             None
         }
     }
+    /// The view of a `fun M:F/A`; `None` for local funs.
     #[inline]
     pub fn as_export_fun(self) -> Option<ExportFun> {
         // SAFETY: the header says that it is an external fun.
@@ -388,10 +438,12 @@ impl Term {
             None
         }
     }
+    /// Whether this is a reference, of this node or another.
     #[inline]
     pub fn is_reference(self) -> bool {
         matches!(self.boxed_subtag(), Some(Subtag::Ref | Subtag::ExternalRef))
     }
+    /// The view of a reference of this node; `None` for those of other nodes.
     #[inline]
     pub fn as_local_ref(self) -> Option<LocalRef> {
         // SAFETY: the header says that it is a local reference.
@@ -401,6 +453,7 @@ impl Term {
             None
         }
     }
+    /// The view of a pid, port or reference of another node; `None` for those of this one.
     #[inline]
     pub fn as_external(self) -> Option<External> {
         match self.boxed_subtag() {
@@ -411,14 +464,17 @@ impl Term {
             _ => None,
         }
     }
+    /// Whether this is a pid, of this node or another.
     #[inline]
     pub fn is_any_pid(self) -> bool {
         self.is_pid() || self.is_boxed_as(Subtag::ExternalPid)
     }
+    /// Whether this is a port, of this node or another.
     #[inline]
     pub fn is_any_port(self) -> bool {
         self.is_port() || self.is_boxed_as(Subtag::ExternalPort)
     }
+    /// The view of a match context, the state of matching a bitstring; `None` for everything else.
     #[inline]
     pub fn as_match_context(self) -> Option<MatchContext> {
         // SAFETY: the header says that it is a match context.
@@ -429,7 +485,7 @@ impl Term {
         }
     }
 
-    /// What the term is, with its view.
+    /// What the term is, with the view that reads it.
     pub fn kind(self) -> Kind {
         if let Some(value) = self.as_small() {
             return Kind::Small(value);
@@ -473,7 +529,7 @@ impl Term {
         }
     }
 
-    /// The elements of a proper list.
+    /// The elements of a proper list; `None` when the list is improper or this is none.
     pub fn list_to_vec(self) -> Option<Vec<Term>> {
         let mut items = Vec::new();
         let mut rest = self;
@@ -484,7 +540,7 @@ impl Term {
         rest.is_nil().then_some(items)
     }
 
-    /// The number of elements of a proper list.
+    /// The number of elements of a proper list; `None` when the list is improper or this is none.
     pub fn list_len(self) -> Option<usize> {
         let mut count = 0;
         let mut rest = self;
@@ -508,7 +564,7 @@ impl From<bool> for Term {
     }
 }
 
-/// What a term is, with its view.
+/// What a term is, with the view that reads it: see [`Term::kind`].
 #[derive(Clone, Copy)]
 pub enum Kind {
     Small(i64),
@@ -548,11 +604,12 @@ pub enum Subtag {
     BigNeg = 3,
     /// \[f64 bits\]
     Float = 4,
-    /// \[fun entry pointer\] \[arity | free << 8\] free variable…
+    /// \[fun entry pointer\] \[arity | creator's pid number << 8\] free variable…
     Fun = 5,
     /// \[export pointer\]
     ExportFun = 6,
-    /// \[id\] \[kind word\] \[payload\]…: see [`LocalRef`]
+    /// \[id\] \[low word\], and for a counted reference \[shared bytes pointer\] \[next off-heap\]:
+    /// see [`LocalRef`]
     Ref = 7,
     /// \[node atom\] \[creation\] \[number words\]…
     ExternalPid = 8,
@@ -582,6 +639,7 @@ pub enum Subtag {
 pub struct Header(pub u64);
 
 impl Header {
+    /// The header of a boxed term with `words` words behind it.
     #[inline(always)]
     pub const fn new(subtag: Subtag, words: usize) -> Header {
         Header(((words as u64) << 8) | ((subtag as u64) << 3))
@@ -591,10 +649,12 @@ impl Header {
     pub const fn words(self) -> usize {
         (self.0 >> 8) as usize
     }
+    /// Whether the term is of this kind, whatever its size.
     #[inline(always)]
     pub const fn has(self, subtag: Subtag) -> bool {
         self.0 & 0xff == (subtag as u64) << 3
     }
+    /// The kind of the term. The word must be a header: bits 3–7 are not checked in release builds.
     #[inline(always)]
     pub fn subtag(self) -> Subtag {
         let number = (self.0 >> 3) as u8 & 0x1f;

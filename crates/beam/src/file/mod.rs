@@ -100,6 +100,8 @@ pub struct LineTable {
     pub items: Vec<LineItem>,
 }
 
+/// One location: `file` indexes [`LineTable::files`], `line` counts from 1 (0 in the undefined
+/// location).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LineItem {
     pub file: u32,
@@ -118,21 +120,35 @@ pub struct TypeEntry {
     pub unit: Option<u16>,
 }
 
+// Flags of `TypeEntry::bits`: `BEAM_TYPE_…` in `beam_types.hrl` of OTP 27 and later.
+/// Atoms.
 pub const TYPE_ATOM: u16 = 1 << 0;
+/// Bitstrings, of whole bytes or not; see [`TypeEntry::unit`].
 pub const TYPE_BITSTRING: u16 = 1 << 1;
+/// List cells, that is, lists that are not empty.
 pub const TYPE_CONS: u16 = 1 << 2;
+/// Floats.
 pub const TYPE_FLOAT: u16 = 1 << 3;
+/// Funs, local and external.
 pub const TYPE_FUN: u16 = 1 << 4;
+/// Integers, small or big.
 pub const TYPE_INTEGER: u16 = 1 << 5;
+/// Maps.
 pub const TYPE_MAP: u16 = 1 << 6;
+/// The empty list.
 pub const TYPE_NIL: u16 = 1 << 7;
+/// Pids, of any node.
 pub const TYPE_PID: u16 = 1 << 8;
+/// Ports, of any node.
 pub const TYPE_PORT: u16 = 1 << 9;
+/// References, of any node.
 pub const TYPE_REFERENCE: u16 = 1 << 10;
+/// Tuples.
 pub const TYPE_TUPLE: u16 = 1 << 11;
 /// A match context. Since OTP 27 the compiler does not tell it from a bitstring: both flags are set
 /// then.
 pub const TYPE_BS_CONTEXT: u16 = 1 << 12;
+/// All flags: nothing is known of the type.
 pub const TYPE_ANY: u16 = (1 << 13) - 1;
 
 /// The chunks that we look at, where the file has them.

@@ -59,6 +59,8 @@ fn named(reader: &Reader<'_>, atoms: Vec<String>) -> Result<Vec<String>, BeamErr
     Ok(atoms)
 }
 
+/// The `ImpT` chunk: the functions of other modules, as indices into the atom table (of `atoms`
+/// entries).
 pub fn imports(reader: &mut Reader<'_>, atoms: usize) -> Result<Vec<Mfa>, BeamError> {
     let count = reader.count("imports", 12)?;
     let mut imports = Vec::with_capacity(count);
@@ -92,6 +94,7 @@ pub fn functions(
     Ok(functions)
 }
 
+/// The `FunT` chunk: the functions that funs of the module run, in the order of their numbers.
 pub fn lambdas(
     reader: &mut Reader<'_>,
     atoms: usize,

@@ -26,6 +26,8 @@ macro_rules! instructions {
         #[doc = $meaning:literal]
         $name:ident $({ $($field:ident: $role:ty),* })? $([ $($property:ident $(($value:expr))?),* ])?;
     )*) => {
+        /// A specialised instruction, 16 bytes, with its operands resolved. The meaning of each is
+        /// on its line of the table below.
         #[allow(clippy::doc_markdown, reason = "their meanings are formulas")]
         #[derive(Clone, Copy, Debug)]
         pub enum Instr {
@@ -36,14 +38,15 @@ macro_rules! instructions {
         }
 
         impl Instr {
-            /// Shows the registers that the operands name, and where they lead.
+            /// Visits the registers that the operands name, and the places that they jump to.
             pub fn operands(&self, visit: &mut impl FnMut(Operand)) {
                 match *self {
                     $(Instr::$name $({ $($field),* })? => { $($(<$role as Role>::visit($field, visit);)*)? })*
                 }
             }
 
-            /// Shows the jump operands of an instruction that was just emitted, which are labels.
+            /// Visits the jump operands of an instruction that was just emitted, which are labels
+            /// still.
             ///
             /// # Safety
             /// Nobody else uses the tables of the instruction.
@@ -58,6 +61,7 @@ macro_rules! instructions {
                 }
             }
 
+            /// The properties that the table gives the instruction.
             pub const fn properties(&self) -> Properties {
                 match self {
                     $(Instr::$name { .. } => const { Properties::NONE $($(.$property($($value)?))*)? },)*

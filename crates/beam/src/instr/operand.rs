@@ -13,14 +13,20 @@ use swarmrt_term::{Atom, Term};
 pub struct Src(pub u32);
 
 impl Src {
+    /// An X register; the other bits are its number.
     pub const KIND_X: u32 = 0;
+    /// A Y register; the other bits are its number.
     pub const KIND_Y: u32 = 1;
+    /// A constant; the other bits are its offset from the instruction in words, signed.
     pub const KIND_CONST: u32 = 2;
+    /// A small integer; the other bits are its value, signed.
     pub const KIND_SMALL: u32 = 3;
 
+    /// The X register with this number.
     pub const fn x(number: u16) -> Src {
         Src((number as u32) << 2)
     }
+    /// The Y register with this number.
     pub const fn y(number: u16) -> Src {
         Src((number as u32) << 2 | Self::KIND_Y)
     }
@@ -28,28 +34,34 @@ impl Src {
     pub const fn constant(words: i32) -> Src {
         Src((words << 2) as u32 | Self::KIND_CONST)
     }
+    /// A small integer in the operand itself; `value` must satisfy [`Src::fits_small`].
     pub const fn small(value: i32) -> Src {
         Src((value << 2) as u32 | Self::KIND_SMALL)
     }
+    /// Whether an integer fits the 30 bits of an operand; a larger one is a constant of the pool.
     pub const fn fits_small(value: i64) -> bool {
         value >= -(1 << 29) && value < (1 << 29)
     }
+    /// One of the `KIND_` constants.
     #[inline(always)]
     pub const fn kind(self) -> u32 {
         self.0 & 3
     }
-    /// Register number.
+    /// Number of an X or Y register.
     #[inline(always)]
     pub const fn index(self) -> usize {
         (self.0 >> 2) as usize
     }
+    /// The signed number of the other kinds: a constant's offset in words, a small integer's value.
     #[inline(always)]
     pub const fn offset(self) -> isize {
         ((self.0 as i32) >> 2) as isize
     }
+    /// The number of an X register; `None` for other operands.
     pub const fn as_x(self) -> Option<u16> {
         if self.kind() == Self::KIND_X { Some(self.index() as u16) } else { None }
     }
+    /// The number of a Y register; `None` for other operands.
     pub const fn as_y(self) -> Option<u16> {
         if self.kind() == Self::KIND_Y { Some(self.index() as u16) } else { None }
     }
@@ -71,20 +83,25 @@ impl fmt::Debug for Src {
 pub struct Dst(pub u16);
 
 impl Dst {
+    /// The X register with this number.
     pub const fn x(number: u16) -> Dst {
         Dst(number << 1)
     }
+    /// The Y register with this number.
     pub const fn y(number: u16) -> Dst {
         Dst(number << 1 | 1)
     }
+    /// Whether it is a Y register, else an X register.
     #[inline(always)]
     pub const fn is_y(self) -> bool {
         self.0 & 1 == 1
     }
+    /// Number of the register.
     #[inline(always)]
     pub const fn index(self) -> usize {
         (self.0 >> 1) as usize
     }
+    /// The same register as a source.
     pub const fn as_src(self) -> Src {
         if self.is_y() { Src::y(self.index() as u16) } else { Src::x(self.index() as u16) }
     }
@@ -105,6 +122,8 @@ unsafe impl<T: Sync> Send for Table<T> {}
 unsafe impl<T: Sync> Sync for Table<T> {}
 
 impl<T> Table<T> {
+    /// A pointer to operands that the module keeps.
+    ///
     /// # Safety
     /// The operands live as long as the instructions that name them.
     pub(crate) const unsafe fn new(operands: std::ptr::NonNull<T>) -> Table<T> {
@@ -160,7 +179,7 @@ impl fmt::Debug for FunPtr {
     }
 }
 
-/// Where to go for each of many values.
+/// Jump targets by value. Targets are relative to the instruction, in instructions.
 #[derive(Debug)]
 pub enum Select {
     /// Consecutive small integers from `min`.
@@ -171,7 +190,8 @@ pub enum Select {
     Each { keys: Box<[Src]>, targets: Box<[i32]>, fail: i32 },
 }
 
-/// The pairs of a map to build: keys and values in turn.
+/// The operands of `put_map_assoc` and `put_map_exact` (`exact`): a map, and pairs of key and
+/// value. `fail`: the target of a failure in a guard, 0 where it raises.
 #[derive(Debug)]
 pub struct MapPut {
     pub map: Src,
@@ -180,6 +200,8 @@ pub struct MapPut {
     pub pairs: Box<[(Src, Src)]>,
 }
 
+/// The operands of `get_map_elements` and `has_map_fields`: a map, the keys wanted, and `fail`, the
+/// target when one is missing.
 #[derive(Debug)]
 pub struct MapGet {
     pub map: Src,
@@ -188,6 +210,8 @@ pub struct MapGet {
     pub pairs: Box<[(Src, Option<Dst>)]>,
 }
 
+/// The type of a segment that `bs_create_bin` builds, and of those of the `bs_put_…` instructions
+/// before OTP 25.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SegmentKind {
     Append,
@@ -201,9 +225,12 @@ pub enum SegmentKind {
     Utf32,
 }
 
-/// Bits of a segment's flags, as the compiler writes them.
+// Bits of a segment's flags, as the compiler writes them: `BSF_…` of OTP's `erl_bits.h`.
+/// The least significant byte comes first.
 pub const FLAG_LITTLE: u8 = 2;
+/// An integer is signed.
 pub const FLAG_SIGNED: u8 = 4;
+/// Byte order is the machine's.
 pub const FLAG_NATIVE: u8 = 16;
 
 /// One segment of a binary to build.
@@ -221,6 +248,8 @@ pub struct Segment {
     pub number: u32,
 }
 
+/// A binary to build: its segments in order, and `fail`, the target of a failure in a guard, 0
+/// where it raises.
 #[derive(Debug)]
 pub struct BinaryPlan {
     pub fail: i32,
@@ -240,6 +269,7 @@ pub enum MatchStep {
     Equals { bits: usize, value: Src },
 }
 
+/// The steps of a `bs_match` on a match context; `fail`: the target when one does not match.
 #[derive(Debug)]
 pub struct MatchPlan {
     pub fail: i32,
@@ -247,7 +277,8 @@ pub struct MatchPlan {
     pub steps: Box<[MatchStep]>,
 }
 
-/// What `update_record` changes: positions from 0.
+/// A tuple updated at several positions, which count from 0 (`update_record`). `reuse`: the source
+/// itself is the result where no value changes.
 #[derive(Debug)]
 pub struct RecordUpdate {
     pub size: u32,
@@ -282,7 +313,7 @@ pub struct RecordGet {
     pub fields: Box<[(Term, Dst)]>,
 }
 
-/// Which native records a field is taken of.
+/// Which native records a field may be taken from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RecordAccess {
     /// Any.
@@ -322,6 +353,7 @@ pub struct RecordPut {
     pub fields: Box<[(Term, Src)]>,
 }
 
+/// The encoding of one character in a bitstring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Utf {
     Utf8,

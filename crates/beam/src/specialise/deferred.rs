@@ -1,10 +1,10 @@
 //! Modules whose functions are specialised when they are first called.
 //!
-//! When a file is specialised as a whole, it comes out where each function lies, in the file and
-//! among the instructions: the module's [`Layout`]. Who has that from before, and knows that the
-//! file was verified, need not read the functions again: their `func_info`, their entry cells and
-//! the labels of these are put in place, everything else is zeroes, which are [`Instr::NotLoaded`].
-//! The instructions and constants come to lie where they would lie otherwise.
+//! Specialising a whole file shows where each function lies, in the file and among the
+//! instructions: the module's [`Layout`]. With a layout from before, of a file that was verified,
+//! the functions need not be read again: their `func_info`, their entry cells and the labels of
+//! these are put in place; everything else is zeroes, which are [`Instr::NotLoaded`]. Instructions
+//! and constants lie where they would lie otherwise.
 
 use super::{
     CellKind, First, Function, Linker, Specialised, Specialiser, Storage, Tables, linked_imports,
@@ -247,15 +247,15 @@ impl Specialised {
         Ok(())
     }
 
-    /// Writes the instructions of a function but for the two that are there. Whoever comes to one
-    /// of them meanwhile finds [`Instr::NotLoaded`] or all of it: what says which instruction it is
-    /// comes last.
+    /// Writes the instructions of a function except the two that are there already. A thread that
+    /// executes one of them meanwhile finds [`Instr::NotLoaded`] or the whole instruction: the word
+    /// that says which instruction it is comes last.
     fn put_in_place(&self, start: u32, code: &[Instr]) {
         const THERE: usize = 2;
         for (at, instr) in code.iter().enumerate().skip(THERE).rev() {
             let mut words = [0u64; 2];
-            // SAFETY: an instruction is two words, and both the copy and what it is written to are
-            // nobody else's but for those who read them word by word, the first first.
+            // SAFETY: an instruction is two words; the copy is ours, and other threads read the
+            // destination word by word, the first word first.
             unsafe {
                 words.as_mut_ptr().cast::<Instr>().write(*instr);
                 let to = self.instr(start + at as u32).cast::<AtomicU64>();

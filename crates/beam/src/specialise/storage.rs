@@ -60,7 +60,7 @@ impl Drop for Storage {
     }
 }
 
-/// Operands that do not fit an instruction, owned by whoever has the instructions.
+/// Operands that do not fit an instruction, owned by the module that has the instructions.
 #[derive(Default)]
 pub(super) struct Tables(pub(super) Vec<*mut (dyn Any + Send + Sync)>);
 
@@ -80,6 +80,8 @@ unsafe impl Send for Specialised {}
 unsafe impl Sync for Specialised {}
 
 impl Specialised {
+    /// All instructions of the module, including [`Instr::NotLoaded`] in functions that nobody has
+    /// called yet.
     pub fn code(&self) -> &[Instr] {
         // SAFETY: the storage from `first` on is filled with instructions; zeroes are
         // [`Instr::NotLoaded`].
@@ -89,6 +91,7 @@ impl Specialised {
         // SAFETY: `first` is within the storage.
         unsafe { self.storage.words().add(self.first * 2).cast::<Instr>().add(at as usize) }
     }
+    /// Bytes of constants and instructions together; tables are not counted.
     pub fn size_bytes(&self) -> usize {
         self.storage.len() * 16
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What is done at an instruction of a function, beside what it does.
+/// What is done at an instruction of a function in addition to its own effect.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Amendment {
     /// The destination of a guard's built-in has to hold a term before it runs: an immediate is
@@ -24,16 +24,19 @@ pub enum Amendment {
 pub struct Amendments(BTreeMap<u32, Amendment>);
 
 impl Amendments {
+    /// Whether the function's instructions suffice as they are.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+    /// What is done at the instruction with this index; `None` for nearly all.
     pub fn at(&self, op: usize) -> Option<&Amendment> {
         self.0.get(&(op as u32))
     }
-    /// The next instruction behind this one that has an amendment.
+    /// The index of the next instruction behind this one that has an amendment.
     pub fn next_after(&self, op: usize) -> Option<usize> {
         self.0.range(op as u32 + 1..).next().map(|(&op, _)| op as usize)
     }
+    /// Index of the instruction and what is done there, in the order of instructions.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Amendment)> {
         self.0.iter().map(|(&op, amendment)| (op, amendment))
     }

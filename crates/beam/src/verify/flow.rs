@@ -70,6 +70,10 @@ impl Iterator for Positions {
 type Located = (usize, Fault);
 
 impl Flow<'_> {
+    /// Walks the function until the states at its labels no longer change.
+    ///
+    /// # Errors
+    /// The instruction at fault and the fault; [`Fault::TooComplex`] after [`WALKS_MAX`] walks.
     pub fn verify(&mut self) -> Result<(), Located> {
         self.slots.clear();
         for (at, op) in self.function.ops.iter().enumerate() {

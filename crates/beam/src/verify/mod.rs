@@ -50,7 +50,7 @@
 //!   it, and then `remove_message` raises an error;
 //! - the built-ins of `bif` and `gc_bif` are guard built-ins: who links the code sees to that.
 //!
-//! docs/verifier.md says the same instruction by instruction.
+//! `docs/verifier.md` lists this instruction by instruction.
 
 mod amendment;
 mod effect;
@@ -79,7 +79,7 @@ pub const NEVER_RETURN: &[(&str, u32)] = &[
     ("nif_error", 2),
 ];
 
-/// No such thing: of labels, slots and arities.
+/// Stands for no label, slot or arity.
 const NONE: u32 = u32::MAX;
 
 /// What is known of a label.
@@ -174,7 +174,7 @@ pub fn verify(file: &BeamFile) -> Result<(), VerifyError> {
     verifier.finish(|offset| at.get(&offset).map(|ops| ops.to_vec()))
 }
 
-/// Proves it function by function.
+/// Proves the code of a module function by function; see [`verify`].
 pub struct Verifier<'a> {
     file: &'a BeamFile,
     labels: Vec<LabelInfo>,
@@ -187,6 +187,8 @@ pub struct Verifier<'a> {
 }
 
 impl<'a> Verifier<'a> {
+    /// A verifier for a file of which no function was looked at yet.
+    ///
     /// # Errors
     /// What is wrong with the tables of the file.
     pub fn new(file: &'a BeamFile) -> Result<Verifier<'a>, VerifyError> {

@@ -1,6 +1,6 @@
 //! The kinds and ranges of operands, instruction by instruction.
 //!
-//! This is checked for all code, reachable or not, so that whoever translates it can rely on it.
+//! This is checked for all code, reachable or not: translators rely on it.
 
 use super::Fault;
 use crate::decode::REGISTERS_MAX;

@@ -7,12 +7,12 @@ use crate::file::Operand;
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct RegSet {
     low: u64,
-    /// Registers from 64 on; as long as it needs to be.
+    /// Registers from 64 on, 64 in a word; only as long as needed.
     high: Vec<u64>,
 }
 
 impl Clone for RegSet {
-    /// A state has many sets, and nearly none has high registers: those are not asked for memory.
+    /// A state has many sets, and nearly none has registers above 63: no allocation for those.
     #[inline]
     fn clone(&self) -> RegSet {
         RegSet {
@@ -32,6 +32,7 @@ impl RegSet {
         set
     }
 
+    /// Whether the set has the register.
     #[inline]
     pub fn contains(&self, register: u16) -> bool {
         if register < 64 {
@@ -41,6 +42,7 @@ impl RegSet {
         word.is_some_and(|word| word >> (register % 64) & 1 != 0)
     }
 
+    /// Adds a register.
     #[inline]
     pub fn insert(&mut self, register: u16) {
         if register < 64 {
@@ -54,6 +56,7 @@ impl RegSet {
         self.high[word] |= 1 << (register % 64);
     }
 
+    /// Takes a register out; nothing happens where it is not in.
     #[inline]
     pub fn remove(&mut self, register: u16) {
         if register < 64 {
@@ -63,17 +66,19 @@ impl RegSet {
         }
     }
 
+    /// Adds a register (`is_in`) or takes it out.
     #[inline]
     pub fn set(&mut self, register: u16, is_in: bool) {
         if is_in { self.insert(register) } else { self.remove(register) }
     }
 
+    /// Whether the set has no register.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.low == 0 && self.high.iter().all(|&word| word == 0)
     }
 
-    /// One more than the highest register; 0 of none.
+    /// One more than the highest register; 0 for the empty set.
     pub fn end(&self) -> u32 {
         match self.high.iter().rposition(|&word| word != 0) {
             Some(word) => (word as u32 + 2) * 64 - self.high[word].leading_zeros(),
@@ -81,16 +86,18 @@ impl RegSet {
         }
     }
 
+    /// The registers in rising order.
     pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
         (0..self.end() as u16).filter(|&register| self.contains(register))
     }
 
+    /// Takes all registers out.
     pub fn clear(&mut self) {
         self.low = 0;
         self.high.clear();
     }
 
-    /// Takes in what the other set has. Returns whether anything was new.
+    /// Adds the registers of the other set. Returns whether any was new.
     #[inline]
     pub fn unite(&mut self, other: &RegSet) -> bool {
         let mut gained = other.low & !self.low != 0;
@@ -129,7 +136,7 @@ impl RegSet {
         (64..count as u16).find(|register| !self.contains(*register))
     }
 
-    /// Keeps what the other set has too. Returns whether anything was lost.
+    /// Keeps the registers that the other set has too. Returns whether any was lost.
     #[inline]
     pub fn intersect(&mut self, other: &RegSet) -> bool {
         let mut lost = self.low & !other.low != 0;
@@ -224,6 +231,7 @@ pub(super) struct Registers {
 }
 
 impl Registers {
+    /// Whether the set has the register; `false` for operands that are none.
     #[inline]
     pub fn contains(&self, register: &Operand) -> bool {
         match *register {
@@ -232,6 +240,7 @@ impl Registers {
             _ => false,
         }
     }
+    /// Adds a register (`is_in`) or takes it out; nothing happens for operands that are none.
     #[inline]
     pub fn set(&mut self, register: &Operand, is_in: bool) {
         match *register {
@@ -240,10 +249,12 @@ impl Registers {
             _ => {}
         }
     }
+    /// Whether the set has no register.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.x.is_empty() && self.y.is_empty()
     }
+    /// Takes all registers out.
     pub fn clear(&mut self) {
         self.x.clear();
         self.y.clear();
@@ -325,11 +336,15 @@ impl State {
         }
     }
 
+    /// Whether the Y register holds an active catch tag on some path.
     pub fn is_tagged(&self, register: u16) -> bool {
         !self.tags.is_empty() && self.tags.iter().any(|tag| tag.register == register)
     }
 
     /// Weakens this state to what also holds on another path. Returns whether it changed.
+    ///
+    /// # Errors
+    /// `TooManyCatches`.
     pub fn join(&mut self, other: &State) -> Result<bool, Fault> {
         let mut changed = self.x.intersect(&other.x);
         changed |= self.join_frame(other);
@@ -350,7 +365,7 @@ impl State {
             changed |= *mine && !others;
             *mine &= others;
         }
-        // What is dead is no matter.
+        // Dead registers do not matter: these sets may only grow.
         changed |= self.contexts.unite(&other.contexts);
         changed |= self.fragile.unite(&other.fragile);
         if self.fresh_tuple {
@@ -401,6 +416,9 @@ impl State {
     }
 
     /// Makes a Y register hold a catch tag.
+    ///
+    /// # Errors
+    /// `TooManyCatches` beyond [`TAGS_MAX`] tags.
     pub fn add_tag(&mut self, tag: Tag) -> Result<(), Fault> {
         if self.tags.len() >= TAGS_MAX {
             return Err(Fault::TooManyCatches);
@@ -412,6 +430,10 @@ impl State {
     }
 
     /// Removes the tag of this kind from a Y register, which then holds a harmless term.
+    ///
+    /// # Errors
+    /// `MixedCatches` where paths with different tags have met; `NoCatchTag` when there is no such
+    /// tag.
     pub fn remove_tag(&mut self, register: u16, kind: CatchKind) -> Result<(), Fault> {
         if self.tags_mixed {
             return Err(Fault::MixedCatches);

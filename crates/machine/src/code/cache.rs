@@ -1,15 +1,15 @@
-//! What is kept from one run to the next, in a folder of the user's: which files were verified, the
-//! numbers of atoms, and what the native engine has made of modules.
+//! The code cache, a folder of the user's that is kept from run to run: which files were verified,
+//! the numbers of atoms, and the machine code of modules.
 //!
-//! Everything here is believed when it is read, so only a folder that nobody else can write to is
-//! used, and each file ends with a hash of what is in it. It all belongs to one build of the
-//! machine; another build has a folder of its own beside it. Modules are known by a hash of their
+//! The contents are trusted when they are read, so only a folder that no other user can write to is
+//! used, and each file ends with a hash of its contents. All of it belongs to one build of the
+//! machine; another build has a folder of its own beside it. Modules are found by a hash of their
 //! file's bytes, never by their names.
 //!
-//! Machine code holds atoms by their numbers. The list of atoms only ever grows, and whoever starts
-//! with it gives its names the same numbers ([`Atom::reserve`]); what was made by a machine that
+//! Machine code holds atoms by their numbers. The list of atoms only ever grows, and a machine that
+//! starts with it gives its names the same numbers ([`Atom::reserve`]); code of a machine that
 //! numbers them otherwise is not used. So when two machines have both numbered new atoms, only the
-//! one that ends first can add to what is kept.
+//! one that ends first can add to the cache.
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -23,30 +23,30 @@ use std::time::{Duration, SystemTime};
 use swarmrt_beam::specialise::Layout;
 use swarmrt_term::Atom;
 
-/// What a file is known by.
+/// The hash by which a file is found.
 pub type Digest = [u8; blake3::OUT_LEN];
 
 /// Bytes of layouts of verified files that are kept. Every start reads them.
 const LAYOUT_BYTES_MAX: usize = 1 << 20;
 /// Newly verified files that are remembered.
 const NEW_MAX: usize = 1024;
-/// What refers to atoms with higher numbers is not kept.
+/// Code that refers to atoms with higher numbers is not kept.
 const ATOMS_MAX: u32 = 1 << 16;
-/// More than this, of all modules together, makes the oldest leave until half is left.
+/// Bytes of all modules together above which the oldest are removed until half is left.
 const BYTES_MAX: u64 = 128 << 20;
-/// What was newly verified is written down when it is worth the time to verify it.
+/// Bytes of newly verified files from which on the index is written again.
 const NEW_BYTES_MIN: usize = 64 << 10;
-/// Folders of other builds leave when they were not written to for so long.
+/// Folders of other builds are removed when they were not written to for this long.
 const OTHER_BUILDS: Duration = Duration::from_hours(168);
 
 const INDEX: &str = "index";
 const LOCK: &str = "lock";
 const EXTENSION: &str = "kept";
 
-/// The list that the rest builds on.
+/// The index, on which the other files build.
 #[derive(Serialize, Deserialize)]
 struct Index<'a> {
-    /// Made up with the first list of atoms, and then the same for all that continue it.
+    /// A random number, made with the first list of atoms and kept by all lists that continue it.
     lineage: u64,
     /// The names that follow the listed atoms.
     #[serde(borrow)]
@@ -127,7 +127,7 @@ fn write_whole(folder: &Path, name: &str, mut bytes: Vec<u8>) -> io::Result<()> 
     bytes.extend_from_slice(hash.as_bytes());
     // One writes at a time: the caller holds the lock.
     let temporary = folder.join("new");
-    // Left by who did not come to an end, or something that is no file.
+    // Left by a process that did not finish, or something that is no file.
     let _ = fs::remove_file(&temporary);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     let written = file.write_all(&bytes).and_then(|()| fs::rename(&temporary, folder.join(name)));
@@ -143,7 +143,8 @@ fn is_mine(metadata: &fs::Metadata) -> bool {
         && metadata.mode() & WRITABLE_BY_OTHERS == 0
 }
 
-/// The folder, made if need be, when only its owner, who is the one that asks, can write to it.
+/// Makes the folder if there is none. An error unless it is the user's and only the user can write
+/// to it.
 fn own_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     if is_mine(&fs::symlink_metadata(path)?) {
@@ -198,11 +199,12 @@ impl CodeCache {
         Ok(kept)
     }
 
+    /// The folder of this build within the code cache; other builds have other folders.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What a file is known by.
+    /// The hash by which a file is found in the cache (BLAKE3).
     pub fn digest(bytes: &[u8]) -> Digest {
         *blake3::hash(bytes).as_bytes()
     }

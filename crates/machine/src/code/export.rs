@@ -31,9 +31,9 @@ unsafe impl Sync for Export {}
 static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
 
 impl Export {
-    /// Of the word that says where its code begins; machine code reads it.
+    /// Byte offset of the entry, which machine code reads.
     pub const ENTRY_OFFSET: usize = std::mem::offset_of!(Export, entry);
-    /// The same of the count of its changes.
+    /// Byte offset of the count of changes, which machine code reads.
     pub const CHANGES_OFFSET: usize = std::mem::offset_of!(Export, changes);
 
     /// Where the stub's code begins, past its cell.
@@ -65,12 +65,11 @@ impl Export {
     }
     pub(crate) fn set_entry(&self, instr: *const Instr) {
         self.entry.store(instr.cast_mut(), Ordering::Release);
-        // Release: whoever still counts one less has read the entry before, or finds the new one.
+        // Release: a reader that sees the new count sees the new entry, too.
         self.changes.fetch_add(1, Ordering::Release);
     }
-    /// How often the entry has been written. As long as it stays the same, the code stays where it
-    /// is: an address alone says nothing, as that of a version that is gone may become that of
-    /// another.
+    /// How often the entry has been written. While it stays the same, the code stays where it is.
+    /// Comparing addresses is not enough: the address of a version that is gone may be used again.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
@@ -88,13 +87,14 @@ impl Export {
     pub fn is_loaded(&self) -> bool {
         !self.is_stub()
     }
+    /// The export that an instruction names.
     pub fn of(ptr: ExportPtr) -> &'static Export {
         // SAFETY: such a pointer is only made from an export, which lives as long as its machine.
         unsafe { &*(ptr.0 as *const Export) }
     }
 }
 
-/// Frees what was made to live as long as the machine.
+/// Frees an export or a fun entry, which live as long as their machine.
 ///
 /// # Safety
 /// It was made by [`Export::new`] or [`FunEntry::new`], and nobody has another reference to it.
@@ -113,7 +113,7 @@ pub struct FunEntry {
 }
 
 impl FunEntry {
-    /// Where machine code finds the entry.
+    /// Byte offset of the entry, which machine code reads.
     pub const ENTRY_OFFSET: usize = std::mem::offset_of!(FunEntry, entry);
     pub(crate) fn new(identity: FunIdentity, free: u32) -> &'static FunEntry {
         Box::leak(Box::new(FunEntry {
@@ -122,6 +122,7 @@ impl FunEntry {
             free,
         }))
     }
+    /// The first instruction to run, past the cell; null while the module is not loaded.
     #[inline(always)]
     pub fn entry(&self) -> *const Instr {
         self.entry.load(Ordering::Acquire)
@@ -135,6 +136,7 @@ impl FunEntry {
         // SAFETY: fun terms are only made with entries of ours, which begin with the identity.
         unsafe { &*identity.cast::<FunEntry>() }
     }
+    /// The address, as instructions name the fun.
     pub fn ptr(&'static self) -> FunPtr {
         FunPtr(std::ptr::from_ref(self) as u64)
     }

@@ -410,7 +410,8 @@ impl ModuleCode {
             fun.set_entry(self.past_cell(entry));
         }
     }
-    /// Has its funs lead nowhere; those that led here, and to which address.
+    /// Makes the funs that run this module's code lead nowhere. Returns them, with the address
+    /// where each had its code.
     pub(crate) fn deactivate_funs(&self) -> Vec<(&'static FunEntry, usize)> {
         let range = self.range();
         let ours = |fun: &&FunEntry| range.contains(&(fun.entry() as usize));
@@ -422,10 +423,12 @@ impl ModuleCode {
         mine
     }
 
+    /// The function that an instruction (by its number) belongs to; `None` before the first
+    /// function.
     pub fn function_at(&self, instr: u32) -> Option<&Function> {
         self.code.functions.get(self.number_at(instr)?)
     }
-    /// The number of the function that an instruction belongs to.
+    /// Number of the function that an instruction belongs to; `None` before the first function.
     pub fn number_at(&self, instr: u32) -> Option<usize> {
         self.code.functions.partition_point(|function| function.start <= instr).checked_sub(1)
     }
@@ -449,7 +452,7 @@ impl ModuleCode {
         }
     }
 
-    /// What is at an address of this module.
+    /// The function and the source line at an address; `None` outside this module's code.
     pub fn locate(&self, address: usize) -> Option<Location<'_>> {
         let range = self.range();
         if !range.contains(&address) {
@@ -484,6 +487,7 @@ impl ModuleCode {
         Some(self.function_at(entry)?.name)
     }
 
+    /// The exported functions and the first instruction of each, past the entry cell.
     pub fn exports_of(&self) -> impl Iterator<Item = (Mfa, *const Instr)> + '_ {
         self.exports.iter().rev().map(|&(function, arity, entry)| {
             (Mfa { module: self.name, function, arity }, self.past_cell(entry))

@@ -1,4 +1,4 @@
-//! Native bodies of functions: what a module's version has of a native library.
+//! Native bodies of functions: the part of a native library that a module's version uses.
 //!
 //! A function that a native body may replace begins with
 //! [`Instr::NativeBody`](swarmrt_beam::instr::Instr::NativeBody), which names a slot of its
@@ -22,13 +22,15 @@ pub enum Native {
     Builtin(&'static BifEntry),
     /// Of a library that was loaded from a file.
     Library(Arc<NifEntry>),
-    /// Of the program that has this machine in it.
+    /// Of the program that embeds this machine.
     Host(Arc<dyn HostFunction>),
 }
 
-/// A function of the program that has this machine in it.
+/// A function of the program that embeds this machine.
 pub trait HostFunction: Send + Sync {
     fn kind(&self) -> BifKind;
+    /// Calls the function.
+    ///
     /// # Errors
     /// The exception.
     fn call(&self, process: &mut Process, arguments: &[Term]) -> BifResult;
@@ -41,7 +43,7 @@ pub struct NifEntry {
     /// Where its machine code begins.
     pub address: *const c_void,
     pub kind: BifKind,
-    /// What it belongs to; the library stays loaded meanwhile.
+    /// The library it belongs to, which stays loaded meanwhile.
     pub library: Arc<dyn Library>,
 }
 
@@ -66,14 +68,15 @@ pub trait Library: Any + Send + Sync {
     fn unload(&self);
 }
 
-/// A function that a library has asked to be called next, in place of the body that the process
-/// stands at. Its arguments are the elements of the tuple in `Process::trap_args[0]`.
+/// A function that a library has scheduled (`enif_schedule_nif`), to be called in place of the body
+/// that the process stands at. Its arguments are the elements of the tuple in
+/// `Process::trap_args[0]`.
 pub struct Scheduled {
     pub function: NifEntry,
 }
 
 impl Native {
-    /// Where what is called next may run.
+    /// Where the function that is called next may run.
     pub fn kind(&self, p: &Process) -> BifKind {
         p.scheduled.as_ref().map_or_else(|| self.own_kind(), |scheduled| scheduled.function.kind)
     }
@@ -85,7 +88,7 @@ impl Native {
             Native::Host(function) => function.kind(),
         }
     }
-    /// Calls it, or what a library has scheduled in its place.
+    /// Calls the body, or the function that a library has scheduled in its place.
     ///
     /// # Errors
     /// Why there is no result (yet).
@@ -158,6 +161,7 @@ impl NativeSlot {
         // SAFETY: the caller's; such a pointer is only made by `NativeSlots`.
         unsafe { &*(ptr.0 as *const NativeSlot) }
     }
+    /// The native body; `None` until it is filled.
     #[inline(always)]
     pub fn get(&self) -> Option<&Native> {
         // SAFETY: a slot is filled with a boxed native, which goes with the slot. Acquire: it is
@@ -216,6 +220,8 @@ impl Natives {
         let slot = self.slots.get(function as usize).filter(|_| self.all || is_marked())?;
         Some(NativePtr(std::ptr::from_ref(slot) as u64))
     }
+    /// The native body of a function (by its number, in the order of the file); `None` where it has
+    /// none.
     pub fn get(&self, function: usize) -> Option<&Native> {
         self.slots.get(function)?.get()
     }
@@ -223,6 +229,7 @@ impl Natives {
     pub fn fill(&self, function: usize, native: Native) -> bool {
         self.slots.get(function).is_some_and(|slot| slot.fill(native))
     }
+    /// The library that the native bodies are from; `None` until it is loaded.
     pub fn library(&self) -> Option<&Arc<dyn Library>> {
         self.library.get()
     }

@@ -40,6 +40,8 @@ struct State {
 /// How long what is taken out of the tables is gathered before processes are asked.
 const GATHER_NS: u64 = 30_000_000;
 
+/// What waits for its literals to be freed, and the rounds that ask processes: one for each
+/// machine.
 #[derive(Default)]
 pub struct Retirement {
     state: Mutex<State>,
@@ -53,7 +55,7 @@ enum Round {
     Second,
 }
 
-/// One for all processes of a round: the last to drop it begins what comes next.
+/// One for all processes of a round; when the last drops it, the next round or the end begins.
 struct Ticket {
     vm: &'static Vm,
     round: Round,
@@ -89,7 +91,7 @@ impl Drop for Retirement {
 }
 
 impl Retirement {
-    /// Has `owner` dropped once no term refers to its literals, which lie in `ranges`.
+    /// Drops `owner` once no term refers to its literals, which lie in `ranges`.
     pub fn add(&self, vm: &'static Vm, ranges: Vec<Range<usize>>, owner: Box<dyn Send>) {
         if ranges.is_empty() {
             return;
@@ -98,13 +100,13 @@ impl Retirement {
         state.waiting.push(Retired { ranges, _owner: owner });
         if !state.under_way {
             state.under_way = true;
-            // OTP's collector of literals does nothing here but wait, for those who ask it whether
-            // all is done.
+            // OTP's collector of literals only waits here, for processes that ask it whether all is
+            // done.
             if let Some(&collector) = vm.system_processes.get().and_then(|pids| pids.last()) {
                 let news = Term::atom(atom!("copy_literals"));
                 signal::send_message(vm, Term::NONE, collector, news);
             }
-            // Soon, not now: what is purged together is looked for together.
+            // Soon, not now: modules that are purged together go through one round.
             vm.timers.start(
                 vm.clock.since_start_ns() + GATHER_NS,
                 Box::new(|vm| vm.retirement.begin(vm)),
@@ -124,7 +126,7 @@ impl Retirement {
         self.ask_all(vm, Round::First, &leaving);
     }
 
-    /// Asks every process to take its copies. Those that start later have only terms copied since.
+    /// Asks every process to copy what it needs. Processes that start later have copied terms only.
     fn ask_all(&self, vm: &'static Vm, round: Round, leaving: &Arc<Leaving>) {
         let ticket = Arc::new(Ticket { vm, round, leaving: leaving.clone() });
         let _guard = crate::vm::pin();
@@ -142,7 +144,7 @@ impl Retirement {
         }
     }
 
-    /// Has nothing freed until [`release`](Self::release).
+    /// Puts off freeing until [`release`](Self::release).
     pub(crate) fn hold(&self) {
         self.held.fetch_add(1, Ordering::SeqCst);
     }
@@ -176,7 +178,7 @@ impl Retirement {
         }
     }
 
-    /// Whether nothing waits to be freed. Where something does, `waiter` is woken when all is.
+    /// Whether nothing waits to be freed. Otherwise `waiter` is woken once all is freed.
     pub fn is_idle_or_wake(&self, waiter: u64) -> bool {
         let mut state = self.state.lock();
         if state.under_way {

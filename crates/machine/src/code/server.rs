@@ -36,13 +36,14 @@ pub struct ModuleSlot {
 /// A purge that has begun and is neither complete nor aborted.
 #[derive(Clone)]
 pub struct Purging {
-    /// The funs that led into the old version, and where. They lead nowhere meanwhile.
+    /// The funs that led into the old version, each with its address there. They lead nowhere
+    /// meanwhile.
     funs: Arc<[(&'static FunEntry, usize)]>,
-    /// Processes that called such a fun and are suspended until it is known what it leads to.
+    /// Processes that called such a fun and are suspended until the purge is over.
     callers: Vec<u64>,
 }
 
-/// What a process does that calls a fun that leads nowhere.
+/// What a process has to do that calls a fun that leads nowhere.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PurgeWait {
     /// Its module is not being purged.
@@ -87,6 +88,8 @@ type CodeMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
 #[derive(Debug)]
 pub struct HasOldVersion;
 
+/// The code of a machine: modules with their versions, exports, fun entries, and what is at an
+/// address.
 pub struct CodeServer {
     bifs: &'static BifTable,
     exports: RwLock<CodeMap<Mfa, &'static Export>>,
@@ -179,22 +182,29 @@ impl CodeServer {
             cache: OnceLock::new(),
         }
     }
-    /// What a cell of this kind holds without machine code.
+    /// What a cell of this kind holds while it has no machine code.
     pub fn no_code(&self, cell: CellKind) -> u64 {
         self.no_code[cell as usize]
     }
+    /// Where the first function of a process returns to: a return point, then the end of the
+    /// process.
     pub fn process_end(&self) -> *const Instr {
         &raw const self.glue[GLUE_PROCESS_END]
     }
+    /// Where a process starts that runs `apply(M, F, Args)`: module in X0, function in X1, list of
+    /// arguments in X2.
     pub fn apply_entry(&self) -> *const Instr {
         &raw const self.glue[GLUE_APPLY]
     }
+    /// Where a process starts that runs a fun, which is in X0.
     pub fn apply_fun_entry(&self) -> *const Instr {
         &raw const self.glue[GLUE_APPLY_FUN]
     }
+    /// Where a hibernating process waits; it goes on like one at [`CodeServer::apply_entry`].
     pub fn hibernated_entry(&self) -> *const Instr {
         &raw const self.glue[GLUE_HIBERNATED]
     }
+    /// The number of a built-in; `None` when this release has none of that name.
     pub fn bif_number(&self, mfa: Mfa) -> Option<u16> {
         self.bifs.number(mfa)
     }
@@ -202,7 +212,7 @@ impl CodeServer {
         self.bifs.get(bif).kind == BifKind::Guard
     }
 
-    /// The export of that name, made when it is new.
+    /// The export of that name, made if there is none.
     pub fn export(&self, mfa: Mfa) -> &'static Export {
         self.existing_export(mfa).unwrap_or_else(|| {
             self.exports.write().entry(mfa).or_insert_with(|| {
@@ -210,6 +220,7 @@ impl CodeServer {
             })
         })
     }
+    /// The export of that name; `None` when nobody has named the function yet.
     pub fn existing_export(&self, mfa: Mfa) -> Option<&'static Export> {
         let hash = BuildHasherDefault::<NumberHasher>::default().hash_one(mfa);
         let recent = &self.recent_exports[hash as usize % RECENT_EXPORTS];
@@ -224,7 +235,7 @@ impl CodeServer {
         Some(export)
     }
 
-    /// The entry of the funs of that identity that have so many free variables.
+    /// The entry of the funs with that identity and `free` free variables, made if there is none.
     pub fn fun_entry(&self, identity: FunIdentity, free: u32) -> &'static FunEntry {
         let key = FunKey { identity, free };
         if let Some(fun) = self.funs.read().get(&key) {
@@ -245,7 +256,8 @@ impl CodeServer {
         ModuleCode::prepare(self, bytes).map(|module| Prepared(Arc::new(module)))
     }
 
-    /// The same for one of OTP's preloaded modules, whose stack traces show no lines.
+    /// As [`CodeServer::prepare`], for one of OTP's preloaded modules, whose stack traces show no
+    /// lines.
     ///
     /// # Errors
     /// As [`CodeServer::prepare`].
@@ -260,17 +272,17 @@ impl CodeServer {
         self.modules.read().get(&module).is_some_and(|slot| slot.old.is_some())
     }
 
-    /// Whether an old version is in the way of this one: that of a deleted module is not, there is
-    /// none to become old.
+    /// Whether an old version must be purged before this one is put in place. Where the current
+    /// version was deleted, it need not: none becomes old.
     pub fn must_be_purged(&self, prepared: &ModuleCode) -> bool {
         self.modules.read().get(&prepared.name).is_some_and(|slot| slot.must_be_purged())
     }
 
-    /// Puts a module in place as the current version; what was current becomes old. One with an
-    /// `on_load` function waits beside until that has run.
+    /// Puts a module in place as the current version; the current one becomes old. A module with an
+    /// `on_load` function waits until that has run.
     ///
     /// # Errors
-    /// The module, when there is an old version still.
+    /// The module's name, when its old version must be purged first.
     pub fn finish(&self, prepared: &Arc<ModuleCode>) -> Result<(), Atom> {
         let name = prepared.name;
         let mut modules = self.modules.write();
@@ -289,7 +301,7 @@ impl CodeServer {
     }
 
     fn make_current(&self, slot: &mut ModuleSlot, module: &Arc<ModuleCode>) {
-        // What both versions export leads to one or the other at any time.
+        // During this loop, exports of both versions lead to one or the other.
         self.exports_in_place(module);
         if let Some(old) = slot.current.take() {
             let stays: HashSet<Mfa> = module.exports_of().map(|(mfa, _)| mfa).collect();
@@ -302,7 +314,7 @@ impl CodeServer {
         slot.current = Some(module.clone());
     }
 
-    /// What is to become of a version whose `on_load` function has run.
+    /// Makes a version whose `on_load` function has run current (`keep`), or else lets it go.
     pub fn finish_on_load(&self, name: Atom, keep: bool) {
         let mut modules = self.modules.write();
         let Some(slot) = modules.get_mut(&name) else { return };
@@ -311,19 +323,22 @@ impl CodeServer {
             module.ready.store(true, Ordering::Release);
             self.make_current(slot, &module);
         } else {
-            // It may still be on somebody's stack: it leaves as an old version does.
+            // A process may still have it on its stack: it leaves as an old version does.
             module.deactivate_funs();
             slot.failed = Some(module);
         }
     }
 
+    /// The versions of a module; `None` when it was never loaded.
     pub fn slot(&self, name: Atom) -> Option<ModuleSlot> {
         self.modules.read().get(&name).cloned()
     }
+    /// The current version of a module; `None` when there is none.
     pub fn current(&self, name: Atom) -> Option<Arc<ModuleCode>> {
         self.modules.read().get(&name)?.current.clone()
     }
-    /// The native record that the current version of a module defines.
+    /// The native record that the current version of a module defines; `None` when it defines none
+    /// of that name.
     pub fn record(&self, module: Atom, name: Atom) -> Option<RecordEntry> {
         self.modules
             .read()
@@ -335,6 +350,7 @@ impl CodeServer {
             .find(|record| record.name == name)
             .copied()
     }
+    /// The modules that have a current version, in no order.
     pub fn loaded(&self) -> Vec<Atom> {
         self.modules
             .read()
@@ -344,8 +360,7 @@ impl CodeServer {
             .collect()
     }
 
-    /// Makes the current version old, if there is one. `Ok(false)` when the module was never
-    /// loaded.
+    /// Makes the current version old. `Ok(false)` when the module was never loaded.
     ///
     /// # Errors
     /// When the module has an old version.
@@ -364,7 +379,7 @@ impl CodeServer {
     }
 
     /// Begins to purge the old version: calls of funs that lead into it wait from now on. `false`
-    /// when there is none.
+    /// when there is no old version.
     pub fn prepare_purge(&self, name: Atom) -> bool {
         let mut modules = self.modules.write();
         let Some(slot) = modules.get_mut(&name) else { return false };
@@ -376,7 +391,8 @@ impl CodeServer {
         true
     }
 
-    /// The old version stays after all. Returns the processes to resume.
+    /// Ends a purge without purging: funs lead into the old version again. Returns the processes to
+    /// resume.
     pub fn abort_purge(&self, name: Atom) -> Vec<u64> {
         let mut modules = self.modules.write();
         let Some(purging) = modules.get_mut(&name).and_then(|slot| slot.purging.take()) else {
@@ -388,7 +404,7 @@ impl CodeServer {
         purging.callers
     }
 
-    /// Whether a call of a fun of this module that leads nowhere is to wait.
+    /// Whether a call of a fun of this module that leads nowhere has to wait for a purge.
     pub fn is_purging(&self, name: Atom) -> bool {
         self.modules.read().get(&name).is_some_and(|slot| slot.purging.is_some())
     }
@@ -406,8 +422,8 @@ impl CodeServer {
         PurgeWait::Suspend
     }
 
-    /// Takes the old version out of the tables; nobody runs it any more. What refers to its
-    /// literals may live on. Also returns the processes to resume.
+    /// Takes the old version, which no process runs any more, out of the tables. Terms may still
+    /// refer to its literals. Also returns the processes to resume.
     pub fn purge(&self, name: Atom) -> Option<(Arc<ModuleCode>, Vec<u64>)> {
         let mut modules = self.modules.write();
         let slot = modules.get_mut(&name)?;
@@ -426,10 +442,10 @@ impl CodeServer {
         let (range, module) = ranges[..before].last()?;
         range.contains(&address).then(|| module.clone())
     }
-    /// Specialises the function that an address belongs to, which somebody is about to run.
+    /// Specialises the function that an address belongs to, which is about to run.
     ///
     /// # Panics
-    /// When there is none: addresses of instructions are only ever run while their module is there.
+    /// When there is none: an instruction only runs while its module is in the tables.
     pub fn load_function_at(&self, address: usize) {
         let module = self.module_at(address).expect("an instruction of a module");
         let at = (address - module.range().start) / size_of::<Instr>();
@@ -454,12 +470,13 @@ impl CodeServer {
         self.state.load(Ordering::Acquire)
     }
 
-    /// Calls `with` with what is at an address.
+    /// Calls `with` with the function and line at an address; `None` where no code of a module is.
     pub fn locate<R>(&self, address: usize, with: impl FnOnce(Location<'_>) -> R) -> Option<R> {
         let module = self.module_at(address)?;
         module.locate(address).map(with)
     }
 
+    /// The name of the function that a fun runs; `None` while its module is not loaded.
     pub fn fun_name(&self, identity: &FunIdentity) -> Option<Atom> {
         let entry = FunEntry::of(identity).entry();
         if entry.is_null() {
@@ -468,6 +485,7 @@ impl CodeServer {
         self.locate(entry as usize, |location| location.mfa.function)
     }
 
+    /// The function of `error_handler`, with arity 3, that is called where code is missing.
     pub fn error_handler(&self, function: Atom) -> &'static Export {
         self.export(Mfa { module: am::ERROR_HANDLER, function, arity: 3 })
     }
@@ -490,6 +508,8 @@ impl Resolver for CodeResolver<'_> {
 }
 
 impl CodeServer {
+    /// For decoding external terms: names of functions become this machine's exports and fun
+    /// entries.
     pub fn term_resolver(&self) -> CodeResolver<'_> {
         CodeResolver(self)
     }

@@ -7,8 +7,8 @@ use swarmrt_heap::{Heap, Leaving};
 use swarmrt_term::{Term, am};
 
 impl Process {
-    /// Takes copies of the literals that leave and to which it still refers. `false` when a
-    /// built-in under way may hold terms of its own: to be tried again after the next turn.
+    /// Copies the leaving literals to which the process still refers. `false` when a built-in under
+    /// way may hold terms of its own: to be tried again after the next turn.
     pub(crate) fn copy_out(&mut self, leaving: &Leaving) -> bool {
         if self.bif_state.is_some()
             || self.result_at_hand.is_some()
@@ -126,7 +126,7 @@ impl Process {
         }
         [self.group_leader, self.exception.reason, self.exception.trace] = leader;
     }
-    /// Has the process end at the next safepoint, as if it had been killed.
+    /// Makes the process end at the next safepoint, as if it had been killed.
     pub(super) fn end_as_killed(&mut self) {
         self.exit_pending = true;
         self.exception.reason = Term::atom(am::KILLED);

@@ -8,7 +8,7 @@ use swarmrt_term::compare::equal_exact;
 pub struct Dictionary {
     pub(super) keys: Vec<Term>,
     pub(super) values: Vec<Term>,
-    /// Once there are many.
+    /// `None` while pairs are few.
     written: Option<Box<Written>>,
     /// Hash and position of every key, at the hash's place or after it; empty while pairs are few.
     index: Vec<Option<(u32, u32)>>,
@@ -147,10 +147,11 @@ impl Dictionary {
             written.now.clear();
         }
     }
+    /// The value of a key (`get/1`); `None` where the key is missing.
     pub fn get(&self, key: Term) -> Option<Term> {
         self.position(key).map(|at| self.values[at])
     }
-    /// The value before.
+    /// Sets the value of a key (`put/2`). Returns the value before; `None` for a new key.
     pub fn put(&mut self, key: Term, value: Term) -> Option<Term> {
         if let Some(at) = self.position(key) {
             self.write(at);
@@ -168,6 +169,8 @@ impl Dictionary {
         }
         None
     }
+    /// Removes a key (`erase/1`). Returns its value; `None` where the key is missing. The last pair
+    /// takes the place of the one removed.
     pub fn erase(&mut self, key: Term) -> Option<Term> {
         let at = self.position(key)?;
         if !self.index.is_empty() {
@@ -186,15 +189,19 @@ impl Dictionary {
         }
         Some(value)
     }
+    /// Removes all pairs.
     pub fn clear(&mut self) {
         *self = Dictionary::default();
     }
+    /// The pairs: in the order of insertion, except where a removal has moved one.
     pub fn iter(&self) -> impl Iterator<Item = (Term, Term)> + '_ {
         self.keys.iter().copied().zip(self.values.iter().copied())
     }
+    /// Number of pairs.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
+    /// Whether there are no pairs.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }

@@ -1,5 +1,5 @@
 //! Exceptions: class, reason, and a stack trace that is gathered as addresses and made readable
-//! only when somebody asks.
+//! only on demand.
 
 use crate::bif::BifExit;
 use crate::code::Located;
@@ -27,7 +27,7 @@ impl Default for Exception {
     }
 }
 
-/// What stands at the top of the stack trace before the code that was running.
+/// The entry at the top of the stack trace, above the code that was running.
 pub enum Top<'a> {
     Nothing,
     /// A built-in called with these arguments; `is_running` when the code that was running is
@@ -44,7 +44,8 @@ pub enum Top<'a> {
     },
 }
 
-/// Who explains the errors of a module's built-ins; natives of other modules are not explained.
+/// The module that explains the errors of a module's built-ins (`format_error/2`); `None` for
+/// natives of other modules.
 fn error_module(module: Atom) -> Option<Atom> {
     Some(match module.name() {
         "erlang" | "erts_internal" | "atomics" | "counters" | "persistent_term" => {

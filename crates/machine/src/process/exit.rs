@@ -9,7 +9,7 @@ use swarmrt_term::print::display;
 use swarmrt_term::{Term, am};
 
 impl Process {
-    /// Whether an exit signal waits that will end the process; for work that takes long, and can be
+    /// Whether an exit signal waits that will end the process: asked by long work that can be
     /// broken off.
     pub fn has_exit_signal(&self) -> bool {
         let mut at = self.shared().incoming.peek();
@@ -45,17 +45,17 @@ impl Process {
         self.exception.reason = Term::atom(am::NORMAL);
     }
 
-    /// Keeps what came of the process, which runs no more code, where somebody is to be told
-    /// ([`OnEnd`](crate::process::OnEnd)); whether anybody is.
+    /// Keeps the outcome of a process that runs no more code, for [`OnEnd`](crate::process::OnEnd).
+    /// `false` when there is no such function.
     pub(crate) fn note_end(&mut self, ended: Ended) -> bool {
         let extra = self.extra.as_mut().filter(|extra| extra.on_end.is_some());
         extra.map(|extra| extra.ended = Some(ended)).is_some()
     }
 
-    /// Ends the process whose work was broken off, because
-    /// [`has_exit_signal`](Process::has_exit_signal): takes the signals up to the exit. Only what
-    /// is known of a process that runs no code any more is used: its heap and stack pointers are
-    /// not current.
+    /// Ends the process whose work was broken off because
+    /// [`has_exit_signal`](Process::has_exit_signal) held: handles the signals up to the exit. Its
+    /// heap and stack pointers are not current, so that only the parts that do not depend on them
+    /// are used.
     pub(crate) fn break_off(&mut self) {
         self.handle_last_signals();
         if !self.exit_pending {

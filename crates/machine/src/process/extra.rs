@@ -1,4 +1,4 @@
-//! What few processes have, so that the others need not pay for it.
+//! The part of a process that few processes need, so that the others do not pay for it.
 
 use super::MaxHeapSize;
 use super::links::Tag;
@@ -13,47 +13,47 @@ pub struct OnExit {
     pub call: Box<dyn FnOnce(&'static Vm) + Send>,
 }
 
-/// Who monitors a process without being one: what `process_info(Pid, monitored_by)` shows.
+/// A watcher that is no process: what `process_info(Pid, monitored_by)` shows besides pids.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Watcher {
-    /// Nobody that is shown.
+    /// Not shown.
     Hidden,
     /// The counted memory with this number: a resource.
     Memory(u64),
     Port(u64),
 }
 
-/// What few processes have.
+/// The part of a process that few processes need.
 pub struct Extra {
     pub suspended: u32,
     /// What was left of the time limit of its receive when it was suspended.
     pub receive_left_ns: Option<u64>,
-    /// Whom we have suspended, and how often.
+    /// The processes that this one has suspended (numbers of pids), and how often.
     pub suspending: Vec<(u64, u32)>,
     pub max_heap_size: MaxHeapSize,
     pub error_handler: Atom,
     pub message_queue_data: Atom,
     pub sensitive: bool,
     pub async_dist: bool,
-    /// Collections that others ask for wait (`erts_debug`).
+    /// Collections that others ask for are put off (`erts_debug`).
     pub defers_collections: bool,
     /// A signal reply that a built-in waits for: its number, and the reply when it is there.
     pub replies: Vec<(u64, *mut Fragment)>,
     /// Its end is the end of a connection to another node, or of all of them: see
     /// [`crate::signal::remote::Remote::process_ended`].
     pub controls_connections: bool,
-    /// What is to be done when the process ends, by a number to take it back by.
+    /// Called when the process ends, by a number under which it can be taken out again.
     pub on_exit: BTreeMap<u64, OnExit>,
     pub label: Option<FragmentHeap>,
-    /// Told what came of the process.
+    /// Called with the outcome of the process.
     pub on_end: Option<OnEnd>,
-    /// That, from when its function is through.
+    /// The outcome, once the process's function has ended.
     pub(crate) ended: Option<Ended>,
     /// The exit reason of a process that was ended while a library's function had its heap.
     pub(crate) exit_reason: Option<Tag>,
 }
 
-/// What came of a process.
+/// The outcome of a process.
 pub enum Ended {
     /// Its function returned this.
     Returned(Term),
@@ -63,8 +63,8 @@ pub enum Ended {
     Exited(Term),
 }
 
-/// Told what came of a process, by the thread that ran it, while its terms are there, and after all
-/// others who are related to it. It must be quick.
+/// Called with the outcome of a process, by the thread that ran it, while its terms are there, and
+/// after all related processes were told. It must be quick.
 pub type OnEnd = Box<dyn FnOnce(Ended) + Send>;
 
 // SAFETY: reply fragments belong to the process.

@@ -1,8 +1,8 @@
 //! A map from numbers of which there are few in most processes, and a great many in some: links,
 //! monitors, aliases.
 //!
-//! A call of a server sets up a monitor and takes it away again; in a tree either would get and
-//! give back memory.
+//! A call to a server makes a monitor and drops it again; in a tree each of the two would go to the
+//! allocator.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -13,6 +13,8 @@ const FEW_MAX: usize = 16;
 
 const _: () = assert!(size_of::<Few<u64>>() == size_of::<Vec<u64>>());
 
+/// A map from numbers to `V`: a sorted list up to [`FEW_MAX`] pairs, beyond that a table until it
+/// is empty again.
 pub enum Few<V> {
     /// In the order of the numbers.
     Few(Vec<(u64, V)>),
@@ -28,15 +30,18 @@ impl<V> Default for Few<V> {
 }
 
 impl<V> Few<V> {
+    /// Whether there are no pairs.
     pub fn is_empty(&self) -> bool {
         match self {
             Few::Few(pairs) => pairs.is_empty(),
             Few::Many(table) => table.is_empty(),
         }
     }
+    /// Whether the key has a value.
     pub fn contains_key(&self, key: u64) -> bool {
         self.get(key).is_some()
     }
+    /// The value of a key.
     pub fn get(&self, key: u64) -> Option<&V> {
         match self {
             Few::Few(pairs) => {
@@ -45,7 +50,7 @@ impl<V> Few<V> {
             Few::Many(table) => table.get(&key),
         }
     }
-    /// The value that the key had before.
+    /// Sets the value of a key. Returns the one that it had before.
     pub fn insert(&mut self, key: u64, value: V) -> Option<V> {
         match self {
             Few::Few(pairs) => {
@@ -68,6 +73,7 @@ impl<V> Few<V> {
             Few::Many(table) => table.insert(key, value),
         }
     }
+    /// Removes a key. Returns the value that it had.
     pub fn remove(&mut self, key: u64) -> Option<V> {
         match self {
             Few::Few(pairs) => {
@@ -94,9 +100,11 @@ impl<V> Few<V> {
         };
         pairs.iter().map(|(key, value)| (*key, value)).chain(table)
     }
+    /// The keys in rising order.
     pub fn keys(&self) -> impl Iterator<Item = u64> {
         self.iter().map(|(key, _)| key)
     }
+    /// The values in the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, value)| value)
     }

@@ -1,15 +1,15 @@
 //! Signals to a process while it is in a library's function on a dirty scheduler.
 //!
-//! Such a function may take long, and looks at nothing but the process's heap. So what others ask
-//! of the process is done for it meanwhile: an exit signal ends it at once, for everybody but the
-//! function, which goes on; the thread that runs it frees the process's memory when it returns.
-//! Nobody else touches the heap: the exit reason has memory of its own, and only questions whose
-//! answers depend on nothing that the function may change are answered.
+//! Such a function may take long, and uses nothing of the process but its heap. So signals are
+//! handled for the process meanwhile: an exit signal ends it at once, for everybody but the
+//! function, which goes on; the thread that runs it frees the process's memory when it returns. No
+//! other thread touches the heap: the exit reason has memory of its own, and only questions whose
+//! answers do not depend on the heap are answered.
 //!
 //! Guarantee: a signal that is put in place before or while the function runs is looked at without
 //! waiting for its return. The sender puts it in place and then looks whether the process is in a
-//! function; who enters one says so and then looks for signals. Fences between the two steps keep
-//! both from missing the other.
+//! function; the thread that enters a function says so and then looks for signals. Fences between
+//! the two steps keep both from missing the other.
 
 use crate::bif::BifKind;
 use crate::code::natives::NativeSlot;
@@ -21,11 +21,11 @@ use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering, fence};
 use swarmrt_beam::instr::Instr;
 
-/// Whether a process is in a function, and who may look at its signals then.
+/// Whether a process is in a function, and which thread may look at its signals then.
 #[derive(Default)]
 pub struct InNative {
     entered: AtomicBool,
-    /// Held by whoever takes signals while `entered` holds, and to reset it.
+    /// Held by the thread that takes signals while `entered` holds, and by the one that resets it.
     attending: Mutex<()>,
     /// Words of heap when the function began, which changes them.
     heap_words: AtomicUsize,
@@ -34,8 +34,8 @@ pub struct InNative {
 }
 
 impl InNative {
-    /// Whether somebody is to attend to a signal that was put in place before; called after a
-    /// fence.
+    /// Whether a signal that was put in place before has to be attended to by the sender. Called
+    /// after a fence.
     pub(crate) fn is_entered(&self) -> bool {
         self.entered.load(Ordering::Relaxed)
     }
@@ -45,8 +45,8 @@ impl InNative {
     }
 }
 
-/// Has the signals of a process looked at that was in a function just now; not by the caller, who
-/// may hold locks and is in the midst of its own work.
+/// Queues a request to look at the signals of a process that is in a function. The caller does not
+/// look itself, since it may hold locks and is in the middle of its own work.
 #[cold]
 pub(crate) fn attend_soon(vm: &'static Vm, to: u64) {
     let request = Box::into_raw(Box::new((vm, to)));
@@ -66,8 +66,7 @@ fn attend(request: u64) {
     }
 }
 
-/// Ends the process if it has a signal that says so; answers questions otherwise. The caller is
-/// pinned.
+/// Ends the process if a signal says so; answers questions otherwise. The caller is pinned.
 fn attend_to(process: &mut Process) {
     if process.exiting {
         return;
@@ -84,15 +83,16 @@ fn attend_to(process: &mut Process) {
 }
 
 impl Process {
-    /// Does the work of a function on a dirty scheduler, while others attend to the process's
-    /// signals. `None`: the process has been ended, and the work is not done.
+    /// Does the work of a function on a dirty scheduler, while other threads attend to the
+    /// process's signals. `None`: the process has been ended, and the work is not done.
     pub fn in_native<T>(&mut self, work: impl FnOnce(&mut Process) -> T) -> Option<T> {
         let result = self.enter_native().then(|| work(self));
         self.leave_native();
         result
     }
 
-    /// Says that a function begins. `false`: the process has been ended, and it is not to begin.
+    /// Notes that a function begins. `false`: the process has been ended, and the function must not
+    /// begin.
     fn enter_native(&mut self) -> bool {
         // SAFETY: the shared part is there as long as the process is, whatever is borrowed of that.
         let shared = unsafe { &*std::ptr::from_ref(self.shared()) };
@@ -110,7 +110,7 @@ impl Process {
         !self.exiting
     }
 
-    /// Says that the function has returned.
+    /// Notes that the function has returned.
     fn leave_native(&mut self) {
         // SAFETY: the shared part is there as long as the process is, whatever is borrowed of that.
         let shared = unsafe { &*std::ptr::from_ref(self.shared()) };
@@ -118,7 +118,7 @@ impl Process {
         shared.in_native.entered.store(false, Ordering::Relaxed);
     }
 
-    /// Words of heap; what they were when it began, while a library's function has the heap.
+    /// Words of heap; while a library's function has the heap, the number when it began.
     pub fn heap_words(&self) -> usize {
         let in_native = &self.shared().in_native;
         if in_native.is_entered() {
@@ -128,8 +128,8 @@ impl Process {
         }
     }
 
-    /// Reductions that the process has used; what they were when it began, while a library's
-    /// function uses some.
+    /// Reductions that the process has used; while a library's function uses some, the number when
+    /// it began.
     pub fn reductions_used(&self) -> i64 {
         let in_native = &self.shared().in_native;
         if in_native.is_entered() {
@@ -138,7 +138,7 @@ impl Process {
         self.total_reductions as i64 + i64::from((REDUCTIONS_PER_TURN - self.reductions).max(0))
     }
 
-    /// Whether the process was told to end, while the function that is running has it.
+    /// Whether the process was told to end; may be asked by the function that is running.
     pub fn is_ending(&self) -> bool {
         let _kept = self.is_in_native().then(|| self.shared().in_native.keep_signals());
         self.exiting || self.exit_pending || self.has_exit_signal()

@@ -38,7 +38,7 @@ pub enum Watched {
         pid: RemotePid,
         connection: u32,
     },
-    /// Whoever has a name on another node.
+    /// The process registered under a name on another node.
     RemoteName {
         name: swarmrt_term::Atom,
         node: swarmrt_term::Atom,
@@ -64,6 +64,7 @@ pub struct Tag {
     term: Term,
 }
 impl Tag {
+    /// A copy of `term`, literals included.
     pub fn new(term: Term) -> Tag {
         let mut heap = swarmrt_term::FragmentHeap::new();
         let term = swarmrt_heap::copy_whole(term, &mut heap);
@@ -76,24 +77,27 @@ impl Tag {
     }
 }
 
+/// What a process has to do with others: links, monitors both ways, aliases. The process itself
+/// keeps them.
 #[derive(Default)]
 pub struct Relations {
     /// Linked pids and ports, as their words.
     pub links: Few<()>,
     /// Monitors that we made, by the number of their reference.
     pub monitors: Few<Monitor>,
-    /// Who monitors us: number of the reference → the owner's pid number.
+    /// Monitors of this process: number of the reference → number of the owner's pid.
     pub monitored_by: Few<u64>,
     pub aliases: Few<AliasMode>,
     /// The aliases through which priority messages come.
     pub priority_aliases: Few<()>,
     /// The links whose exit signals become priority messages.
     pub priority_links: Few<()>,
-    /// What there is to do with other nodes, if anything.
+    /// Relations to processes of other nodes; `None` while there have been none.
     pub remote: Option<Box<RemoteRelations>>,
 }
 
 impl Relations {
+    /// Whether there is an active link to this pid or port, of this node or another.
     pub fn is_linked(&self, other: Term) -> bool {
         if let Some(pid) = RemotePid::of(other) {
             return self.is_linked_to(pid);
@@ -107,7 +111,8 @@ impl Relations {
             None => self.priority_links.contains_key(other.raw()),
         }
     }
-    /// Says whether the exit signal of a link becomes a priority message.
+    /// Sets whether the exit signal of a link becomes a priority message. Nothing happens without a
+    /// link.
     pub fn set_priority_link(&mut self, other: Term, priority: bool) {
         if let Some(pid) = RemotePid::of(other) {
             self.set_priority_link_to(pid, priority);
@@ -117,10 +122,11 @@ impl Relations {
             self.priority_links.remove(other.raw());
         }
     }
-    /// Whether the link is new.
+    /// Adds a link to a local process or port. `false` when there was one already.
     pub fn link(&mut self, other: Term) -> bool {
         self.links.insert(other.raw(), ()).is_none()
     }
+    /// Drops a link to a pid or port, of this node or another. `false` when there was none.
     pub fn unlink(&mut self, other: Term) -> bool {
         if let Some(pid) = RemotePid::of(other) {
             return self.drop_link_to(pid);
@@ -128,7 +134,7 @@ impl Relations {
         self.priority_links.remove(other.raw());
         self.links.remove(other.raw()).is_some()
     }
-    /// Whether the alias was active.
+    /// Drops an alias. `false` when it was not active.
     pub fn remove_alias(&mut self, id: u64) -> bool {
         self.priority_aliases.remove(id);
         self.aliases.remove(id).is_some()
@@ -140,12 +146,12 @@ impl Relations {
             || self.remote.as_ref().is_some_and(|remote| remote.takes_priority_messages())
             || self.monitors.iter().any(|(_, monitor)| monitor.priority)
     }
-    /// Drops a monitor, with its alias where that goes along.
+    /// Drops a monitor, and its alias where that ends with the monitor.
     pub fn remove_monitor(&mut self, id: u64) -> Option<Monitor> {
         self.remove_alias_of_monitor(id);
         self.monitors.remove(id)
     }
-    /// Drops the alias that goes along with a monitor.
+    /// Drops the alias of a monitor where it ends with the monitor.
     pub fn remove_alias_of_monitor(&mut self, id: u64) {
         if matches!(self.aliases.get(id), Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
             self.remove_alias(id);

@@ -37,7 +37,8 @@ struct Marker {
     after: *mut Fragment,
 }
 
-/// Markers a process can have at a time; the oldest gives way. OTP keeps a similar handful.
+/// Markers that a process can have at a time; a further one replaces the oldest. OTP keeps a
+/// similar handful.
 const MARKERS_MAX: usize = 8;
 
 impl Default for Mailbox {
@@ -47,6 +48,7 @@ impl Default for Mailbox {
 }
 
 impl Mailbox {
+    /// An empty mailbox.
     pub const fn new() -> Mailbox {
         Mailbox {
             first: std::ptr::null_mut(),
@@ -60,9 +62,11 @@ impl Mailbox {
             markers: Vec::new(),
         }
     }
+    /// Messages that were taken over from the incoming queue and not received yet.
     pub fn len(&self) -> usize {
         self.length
     }
+    /// Whether no message waits here; the incoming queue may have some.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -86,8 +90,8 @@ impl Mailbox {
         self.length += 1;
     }
 
-    /// Puts a priority message behind those that are there, before all other messages. A receive
-    /// under way sees it, and so does one that would skip what came before its marker.
+    /// Puts a priority message behind the other priority messages, before all ordinary ones. A
+    /// receive under way sees it, even one that skips the messages before its marker.
     /// # Safety
     /// `message` is in no list.
     pub unsafe fn push_priority(&mut self, message: *mut Fragment) {
@@ -153,7 +157,7 @@ impl Mailbox {
         }
     }
 
-    /// The message at the cursor, for code that may hold on to parts of it.
+    /// The message at the cursor, for code that may hold parts of it.
     #[inline]
     pub fn receive_peek(&mut self) -> Option<Term> {
         let message = self.peek();
@@ -161,8 +165,8 @@ impl Mailbox {
         message
     }
 
-    /// Where code may hold on to parts of the message at the cursor beyond the receive: the message
-    /// is replaced by a copy, and the original is returned to go with the heap.
+    /// For code that may hold parts of the message at the cursor beyond the receive: replaces the
+    /// message by a copy and returns the original, whose terms are to go to the heap.
     pub fn detach_peeked(&mut self) -> Option<*mut Fragment> {
         if !std::mem::take(&mut self.peeked) {
             return None;
@@ -176,8 +180,7 @@ impl Mailbox {
         Some(message)
     }
 
-    /// Puts `copy` in the place of the message at the cursor, which is in no list any more
-    /// afterwards.
+    /// Puts `copy` in the place of the message at the cursor, which is in no list afterwards.
     ///
     /// # Safety
     /// There is a message at the cursor, and `copy` is in no list.
@@ -204,8 +207,8 @@ impl Mailbox {
         }
     }
 
-    /// Replaces the messages that may refer to literals that leave by copies that do not. Nobody
-    /// looks at a message.
+    /// Replaces the messages that may refer to leaving literals by copies that do not. No code
+    /// looks at a message meanwhile.
     pub fn copy_out(&mut self, leaving: &Leaving) {
         let cursor = std::mem::replace(&mut self.before_cursor, std::ptr::null_mut());
         let mut after = cursor;
@@ -250,7 +253,7 @@ impl Mailbox {
         }
     }
 
-    /// The cursor back to the first message.
+    /// Moves the cursor back to the first message.
     #[inline]
     pub fn rewind(&mut self) {
         self.scan_again = false;
@@ -293,13 +296,16 @@ impl Mailbox {
         Some(message)
     }
 
-    /// Remembers the end of the list; returns the marker's number.
+    /// Remembers the end of the list in a marker with this number. The oldest of [`MARKERS_MAX`]
+    /// markers is dropped for it.
     pub fn reserve_marker(&mut self, number: u64) {
         if self.markers.len() >= MARKERS_MAX {
             self.markers.remove(0);
         }
         self.markers.push(Marker { key: number, bound: false, after: self.last });
     }
+    /// Binds the marker with this number to a reference, which was made after the marker. Nothing
+    /// happens when the marker was dropped meanwhile.
     pub fn bind_marker(&mut self, number: u64, reference_id: u64) {
         if let Some(marker) =
             self.markers.iter_mut().find(|marker| !marker.bound && marker.key == number)
@@ -308,10 +314,12 @@ impl Mailbox {
             marker.key = reference_id;
         }
     }
+    /// Drops the marker that is bound to this reference, if there is one.
     pub fn clear_marker(&mut self, reference_id: u64) {
         self.markers.retain(|marker| !(marker.bound && marker.key == reference_id));
     }
-    /// Puts the cursor where the marker bound to the reference is, if there is one.
+    /// Puts the cursor behind the messages that came before the reference, if a marker is bound to
+    /// it.
     pub fn use_marker(&mut self, reference_id: u64) {
         if let Some(marker) =
             self.markers.iter().find(|marker| marker.bound && marker.key == reference_id)
@@ -320,7 +328,7 @@ impl Mailbox {
         }
     }
 
-    /// No message has a token any more.
+    /// Removes the token of sequential tracing from all messages.
     pub fn forget_tokens(&mut self) {
         let mut at = self.first;
         while !at.is_null() {

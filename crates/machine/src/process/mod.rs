@@ -63,6 +63,7 @@ pub struct Shared {
     pub id: u64,
 }
 
+/// The priority of a process (`process_flag(priority, Level)`); a lower number runs first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Priority {
@@ -73,12 +74,15 @@ pub enum Priority {
 }
 
 impl Priority {
+    /// The priority with this number; numbers above 3 are `Low`.
     pub fn from_u8(number: u8) -> Priority {
         [Priority::Max, Priority::High, Priority::Normal, Priority::Low][usize::from(number.min(3))]
     }
+    /// The level's name: `max`, `high`, `normal` or `low`.
     pub fn atom(self) -> Atom {
         [am::MAX, am::HIGH, am::NORMAL, am::LOW][self as usize]
     }
+    /// The priority with this name; `None` for other atoms.
     pub fn of(atom: Atom) -> Option<Priority> {
         [Priority::Max, Priority::High, Priority::Normal, Priority::Low]
             .into_iter()
@@ -99,7 +103,7 @@ pub struct ReceiveTimer {
     pub endless: bool,
 }
 
-/// A process, as whoever runs it sees it.
+/// A process, as seen by the thread that runs it.
 pub struct Process {
     pub heap: Heap,
     pub ip: *const Instr,
@@ -136,7 +140,7 @@ pub struct Process {
     pub total_reductions: u64,
     pub trace: crate::process::trace::Trace,
     pub extra: Option<Box<Extra>>,
-    /// What others want done when all its terms are in their places: between turns.
+    /// Tasks that run between turns, when all terms of the process are in their places.
     #[allow(clippy::box_collection, reason = "an idle process pays one word for it")]
     pub tasks: Option<Box<Vec<Task>>>,
     /// The token of sequential tracing, where it has or had one.
@@ -163,29 +167,33 @@ impl<F: FnOnce(&mut Process) + Send> TaskWork for F {
 unsafe impl Send for Process {}
 
 impl Process {
+    /// The part of the process that other threads see.
     #[inline(always)]
     pub fn shared(&self) -> &Shared {
         // SAFETY: the shared part is freed only together with the process.
         unsafe { &*self.shared }
     }
+    /// The number of its pid, as [`Term::pid`] takes it.
     #[inline(always)]
     pub fn id(&self) -> u64 {
         self.shared().id
     }
+    /// Its pid.
     #[inline(always)]
     pub fn pid(&self) -> Term {
         Term::pid(self.id())
     }
+    /// The rarely used part, made when it is first asked for.
     pub fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }
 
-    /// Has `task` done between this turn and the next.
+    /// Adds a task that runs between this turn and the next.
     pub fn add_task(&mut self, task: Task) {
         self.tasks.get_or_insert_default().push(task);
     }
 
-    /// Does what others want done. The process is not running: its registers are saved.
+    /// Runs the tasks. The process is not running: its registers are saved.
     #[cold]
     pub(crate) fn run_tasks(&mut self) {
         if self.result_at_hand.is_some() {

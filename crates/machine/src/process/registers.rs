@@ -14,6 +14,7 @@ pub struct SavedRegisters {
 }
 
 impl SavedRegisters {
+    /// Saves R\[0..`registers.len()`\], at most 65,535.
     #[inline]
     pub fn save(&mut self, registers: &[Term]) {
         self.count = registers.len() as u16;
@@ -26,17 +27,22 @@ impl SavedRegisters {
             self.more = Some(registers.into());
         }
     }
+    /// Copies the saved registers to the first places; `registers` must have room for
+    /// [`SavedRegisters::len`].
     #[inline]
     pub fn restore(&self, registers: &mut [Term]) {
         let saved = self.terms();
         registers[..saved.len()].copy_from_slice(saved);
     }
+    /// Registers that are saved.
     pub fn len(&self) -> usize {
         self.count as usize
     }
+    /// Whether no register is saved.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
+    /// The saved registers, from R\[0\] on.
     pub fn terms(&self) -> &[Term] {
         match &self.more {
             Some(more) => more,
@@ -46,6 +52,7 @@ impl SavedRegisters {
             },
         }
     }
+    /// The saved registers, from R\[0\] on, for the collector to update.
     pub fn terms_mut(&mut self) -> &mut [Term] {
         match &mut self.more {
             Some(more) => more,

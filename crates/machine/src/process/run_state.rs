@@ -14,15 +14,18 @@ use crate::sync::atomic::{AtomicU8, Ordering};
 pub const WAITING: u8 = 0;
 /// In a run queue.
 pub const QUEUED: u8 = WAITING | SIGNALLED;
+/// Running on a scheduler, or waiting for a dirty one or running there.
 pub const RUNNING: u8 = 2;
 /// Running, and a signal has arrived since it last looked.
 pub const NOTIFIED: u8 = RUNNING | SIGNALLED;
 /// Gone; nobody wakes it any more.
 pub const EXITED: u8 = 4;
 
-/// What a sender adds to any state: who waited is to run then, and who runs is not to wait.
+/// Set by a sender in any state: a process that waited is then to be queued, one that runs must not
+/// begin to wait.
 const SIGNALLED: u8 = 1;
 
+/// The state of one process: see the head of this file.
 pub struct RunState(AtomicU8);
 
 impl RunState {
@@ -39,8 +42,8 @@ impl RunState {
         }
     }
 
-    /// Says that there is a signal. `true`: the process waited, and the caller has to put it into a
-    /// run queue.
+    /// Notes that there is a signal. `true`: the process waited, and the caller has to put it into
+    /// a run queue.
     #[inline]
     #[must_use]
     pub fn wake(&self) -> bool {
@@ -67,12 +70,12 @@ impl RunState {
         self.0.swap(QUEUED, Ordering::AcqRel);
     }
 
-    /// It has nothing to do. `false`: a signal has come since it last looked, and it goes on
+    /// Begins to wait. `false`: a signal has come since the process last looked, and it goes on
     /// running.
     #[inline]
     #[must_use]
     pub fn wait(&self) -> bool {
-        // Release: whoever wakes it gets it as it is left here.
+        // Release: the thread that wakes it gets it as it is left here.
         if self.0.compare_exchange(RUNNING, WAITING, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             return true;
         }

@@ -19,15 +19,22 @@ use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 /// In a signal's kind: a token comes with it.
 pub(crate) const TOKEN_BIT: u32 = 1 << 31;
 
-/// What a token asks to be told of, and how; as in the first element of OTP's tokens.
+/// What a token asks to be reported, and how: the bits of the first element of OTP's tokens. The
+/// names are those of `seq_trace:set_token/2`.
 pub mod flags {
+    /// Messages sent.
     pub const SEND: u32 = 1;
+    /// Messages received.
     pub const RECEIVE: u32 = 1 << 1;
+    /// Calls of `seq_trace:print/1,2`.
     pub const PRINT: u32 = 1 << 2;
+    /// Events carry the time as `erlang:timestamp/0` has it.
     pub const TIMESTAMP: u32 = 1 << 3;
+    /// Events carry monotonic time and a unique number that rises strictly.
     pub const STRICT_MONOTONIC_TIMESTAMP: u32 = 1 << 4;
+    /// Events carry monotonic time.
     pub const MONOTONIC_TIMESTAMP: u32 = 1 << 5;
-    /// Only one of the time stamps at a time.
+    /// All three; only one of them is set at a time.
     pub const TIMESTAMPS: u32 = TIMESTAMP | STRICT_MONOTONIC_TIMESTAMP | MONOTONIC_TIMESTAMP;
 }
 
@@ -39,7 +46,7 @@ pub struct Token {
     /// The number of the message that it came with, and of the one before that.
     pub serial: i64,
     pub previous: i64,
-    /// Who sent it.
+    /// The sender.
     pub from: Term,
 }
 
@@ -73,16 +80,17 @@ pub struct Sequential {
     pub last: i64,
 }
 
-/// Who is told.
+/// The process that gets the events, as set by `seq_trace:set_system_tracer/1`.
 #[derive(Default)]
 pub struct SystemTracer(AtomicU64);
 
 impl SystemTracer {
-    /// The pid of the process that is told, if there is one.
+    /// The number of the tracer's pid; `None` when there is none, or it has ended.
     pub fn get(&self, vm: &Vm) -> Option<u64> {
         let pid = self.0.load(Ordering::Acquire);
         (pid != 0 && vm.processes.get(pid).is_some()).then_some(pid)
     }
+    /// Sets the tracer. Number 0 stands for none, so that the first process cannot be one.
     pub fn set(&self, pid: Option<u64>) {
         self.0.store(pid.unwrap_or(0), Ordering::Release);
     }
@@ -116,7 +124,7 @@ fn event(heap: &mut FragmentHeap, kind: Atom, token: &Token, to: Term, message: 
 }
 
 impl Process {
-    /// Counts a message that is about to be sent with the token; whether there is one.
+    /// Numbers the message that is about to be sent with the token. `false` when there is no token.
     fn count_sent(&mut self) -> bool {
         let pid = self.pid();
         let Some(sequential) = &mut self.sequential else { return false };

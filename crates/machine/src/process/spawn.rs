@@ -20,6 +20,7 @@ use swarmrt_term::{Atom, Mfa, Term, atom};
 /// The words of a new process's block.
 const INITIAL_WORDS: usize = 48;
 
+/// The options of `spawn_opt/4`, of other nodes' requests and of the embedding API.
 pub struct SpawnOptions {
     pub link: bool,
     /// The parent gets the link's exit signal as a priority message.
@@ -40,7 +41,7 @@ pub struct SpawnOptions {
     /// For a process that another node has asked for: its group leader, and what it has to do with
     /// its parent.
     pub remote: Option<RemoteSpawn>,
-    /// Told what came of the process, which then is not reported to the logger.
+    /// Called with what came of the process, which then is not reported to the logger.
     pub on_end: Option<OnEnd>,
 }
 

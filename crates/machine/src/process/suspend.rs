@@ -7,8 +7,8 @@ use swarmrt_beam::instr::Instr;
 use swarmrt_term::Release;
 
 impl Process {
-    /// Whether a process between two turns waits in a receive, and nothing has come that it would
-    /// look at.
+    /// Whether a process between two turns waits in a receive, without a message that it has not
+    /// seen.
     pub(crate) fn would_wait_on(&self) -> bool {
         // SAFETY: a process between two turns stands at an instruction, and waiting leads to
         // another of the function.
@@ -34,7 +34,7 @@ impl Process {
             return;
         }
         let now_ns = self.vm.clock.since_start_ns();
-        // One that is due already wakes the process later.
+        // A timer that is due already wakes the process later.
         if let Some(key) = self.receive_timer.key.filter(|&key| self.vm.timers.cancel(key)) {
             self.receive_timer.key = None;
             self.extra().receive_left_ns = Some(key.at_ns.saturating_sub(now_ns));
@@ -65,7 +65,7 @@ impl Process {
     }
 }
 
-/// Has a process suspended once more.
+/// Sends a process the request to suspend itself once more.
 pub fn suspend(vm: &'static Vm, pid: u64) {
     send_later(
         vm,
@@ -78,7 +78,7 @@ pub fn suspend(vm: &'static Vm, pid: u64) {
     );
 }
 
-/// Takes one suspension back.
+/// Sends a process the request to take one suspension back.
 pub fn resume(vm: &'static Vm, pid: u64) {
     send_later(
         vm,

@@ -22,6 +22,7 @@ pub struct ProcessCell {
 
 const CHUNK: usize = 4096;
 
+/// The processes of a machine by the number of their pid.
 pub struct ProcessTable {
     chunks: Box<[AtomicPtr<[AtomicPtr<ProcessCell>; CHUNK]>]>,
     limit: usize,
@@ -52,9 +53,11 @@ impl ProcessTable {
         let chunks = (0..slots / CHUNK).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect();
         ProcessTable { chunks, limit, slots, count: AtomicUsize::new(0), next: Mutex::new(0) }
     }
+    /// Processes that there can be at a time: `+P` rounded up to a power of two.
     pub fn limit(&self) -> usize {
         self.limit
     }
+    /// Processes that there are, those that are ending included.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
@@ -124,10 +127,10 @@ impl ProcessTable {
 
     /// Takes a process out that has ended. Its memory is freed at once: garbage of other threads
     /// waits until there is enough of it, and a dead process may have held much. The cell is freed
-    /// when nobody can be looking at it any more.
+    /// when no thread can be looking at it any more.
     ///
     /// # Safety
-    /// The caller is who runs the process, and does not touch it afterwards.
+    /// The caller runs the process, and does not touch it afterwards.
     pub(crate) unsafe fn remove(&self, id: u64, guard: &crossbeam_epoch::Guard) {
         let cell = self.withdraw(id);
         // SAFETY: the caller's; the cell of a process is in the table until it is withdrawn, once.
@@ -144,9 +147,9 @@ impl ProcessTable {
     /// Frees a process that was withdrawn.
     ///
     /// # Safety
-    /// The caller is who ran the process, and touches neither it nor its cell afterwards.
+    /// The caller ran the process, and touches neither it nor its cell afterwards.
     pub(crate) unsafe fn free(&self, cell: &ProcessCell, guard: &crossbeam_epoch::Guard) {
-        // SAFETY: only who runs a process looks at this part, and that was the caller.
+        // SAFETY: only the thread that runs a process looks at this part, and that was the caller.
         unsafe { ManuallyDrop::drop(&mut *cell.process.get()) };
         let address = std::ptr::from_ref(cell) as usize;
         // SAFETY: the cell is out of the table; guards that saw it delay this.

@@ -12,23 +12,36 @@ use crate::vm::Vm;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
-/// What is traced, and how; several at a time.
+/// What is traced, and how: the flags of `erlang:trace/3`, of which several can be set. The bits
+/// are not OTP's.
 pub mod flags {
+    /// Messages that the process sends.
     pub const SEND: u32 = 1;
+    /// Messages that arrive in its mailbox.
     pub const RECEIVE: u32 = 1 << 1;
+    /// Its start and end, links and names: `procs`.
     pub const PROCS: u32 = 1 << 2;
+    /// Schedulers take it up and put it aside.
     pub const RUNNING: u32 = 1 << 3;
+    /// `out_exited` when it has ended.
     pub const EXITING: u32 = 1 << 4;
+    /// Collections: start, end, and the sizes of the heap's parts.
     pub const GARBAGE_COLLECTION: u32 = 1 << 5;
-    /// Children, or the first child, are traced in the same way.
+    /// Children inherit the flags.
     pub const SET_ON_SPAWN: u32 = 1 << 6;
+    /// The first child inherits the flags; the flag is cleared then.
     pub const SET_ON_FIRST_SPAWN: u32 = 1 << 7;
+    /// Processes that it links to inherit the flags.
     pub const SET_ON_LINK: u32 = 1 << 8;
+    /// The first process that it links to inherits the flags; the flag is cleared then.
     pub const SET_ON_FIRST_LINK: u32 = 1 << 9;
+    /// Events carry the time as `erlang:timestamp/0` has it.
     pub const TIMESTAMP: u32 = 1 << 10;
+    /// Events carry monotonic time.
     pub const MONOTONIC_TIMESTAMP: u32 = 1 << 11;
+    /// Events carry monotonic time and a unique number that rises strictly.
     pub const STRICT_MONOTONIC_TIMESTAMP: u32 = 1 << 12;
-    /// All those that ask for events of processes.
+    /// The flags that ask for events.
     pub const EVENTS: u32 = SEND | RECEIVE | PROCS | RUNNING | EXITING | GARBAGE_COLLECTION;
 }
 
@@ -42,13 +55,14 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// Whether one of these flags is set.
     #[inline(always)]
     pub fn wants(self, flags: u32) -> bool {
         self.flags & flags != 0
     }
 
-    /// How a process is traced that one traced like this starts (or links to), and how that one is
-    /// traced from then on.
+    /// The settings that a process started by this one (or `linked` to it) inherits, and the
+    /// settings that this one keeps.
     pub fn handed_on(self, linked: bool) -> (Trace, Trace) {
         let (always, once) = (flags::SET_ON_SPAWN, flags::SET_ON_FIRST_SPAWN);
         let (always_linked, once_linked) = (flags::SET_ON_LINK, flags::SET_ON_FIRST_LINK);
@@ -68,7 +82,7 @@ impl Trace {
     }
 }
 
-/// How processes are traced that are made from now on.
+/// The trace settings that new processes start with.
 #[derive(Default)]
 pub struct TraceNew {
     flags: AtomicU32,
@@ -76,6 +90,7 @@ pub struct TraceNew {
 }
 
 impl TraceNew {
+    /// The current settings; without flags nobody traces new processes.
     #[inline]
     pub fn get(&self) -> Trace {
         let flags = self.flags.load(Ordering::Acquire);
@@ -85,6 +100,7 @@ impl TraceNew {
             Trace { flags, tracer: self.tracer.load(Ordering::Relaxed) }
         }
     }
+    /// Replaces the settings.
     pub fn set(&self, trace: Trace) {
         self.tracer.store(trace.tracer, Ordering::Relaxed);
         self.flags.store(trace.flags, Ordering::Release);
@@ -118,7 +134,7 @@ impl Process {
         event: Atom,
         rest: impl FnOnce(&mut FragmentHeap, &Process) -> Vec<Term>,
     ) {
-        // Nobody is told of what it does itself, as in OTP.
+        // A tracer is not told of its own events, as in OTP.
         if self.trace.tracer == self.id() {
             return;
         }
@@ -130,14 +146,14 @@ impl Process {
             elements.push(time);
         }
         let message = heap.tuple(&elements);
-        // Without a tracer there is nothing to trace for.
+        // A tracer that is gone ends the tracing.
         if !signal::send_message(self.vm, Term::NONE, self.trace.tracer, message) {
             self.trace = Trace::default();
         }
     }
 
-    /// The built-in that a process between two turns is in: it waits for it, or has it done
-    /// elsewhere.
+    /// The built-in that a process between two turns is in: it waits there, or a dirty scheduler
+    /// runs it.
     pub fn current_built_in(&self) -> Option<swarmrt_term::Mfa> {
         if self.ip.is_null() {
             return None;
@@ -183,6 +199,7 @@ impl Process {
         }
     }
 
+    /// A message has arrived in the mailbox.
     #[cold]
     pub fn trace_received(&mut self, message: Term) {
         if self.trace.wants(flags::RECEIVE) {

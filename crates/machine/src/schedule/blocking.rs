@@ -1,7 +1,7 @@
-//! `erlang:system_flag(multi_scheduling, block)`: processes that have all others held back.
+//! `erlang:system_flag(multi_scheduling, block)`: a process that blocks the other schedulers.
 //!
-//! While there is such a process the first scheduler alone is online, whatever number was asked
-//! for. Who blocks runs on when the other schedulers stand by. Dirty schedulers go on.
+//! While there is one, the first scheduler alone is online, whatever number was asked for. The
+//! blocking process runs on when the other schedulers stand by. Dirty schedulers go on.
 
 use crate::process::{OnExit, Process, Watcher};
 use crate::schedule::{Schedulers, current_scheduler};
@@ -9,7 +9,7 @@ use crate::vm::Vm;
 use parking_lot::Mutex;
 use swarmrt_term::{Atom, atom};
 
-/// What is blocked.
+/// Which argument of `system_flag(multi_scheduling, …)` blocks. Both block the same schedulers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Blocking {
     /// `block`
@@ -18,7 +18,7 @@ pub enum Blocking {
     Normal,
 }
 
-/// Who blocks, and how often: by the numbers of pids.
+/// The blocking processes (numbers of pids), and how often each blocks.
 #[derive(Default)]
 struct Counts {
     all: Vec<(u64, usize)>,
@@ -42,7 +42,7 @@ pub(crate) struct Blockers(Mutex<Counts>);
 
 impl Process {
     /// Blocks the other schedulers for the built-in that is running, until the process unblocks
-    /// them or ends. `false`: they do not all stand by yet, and the built-in is to yield and ask
+    /// them or ends. `false`: some do not stand by yet; the built-in has to yield and call this
     /// again.
     pub fn blocks_others(&mut self, what: Blocking) -> bool {
         let (schedulers, pid) = (&self.vm.schedulers, self.id());
@@ -66,7 +66,7 @@ impl Process {
 }
 
 impl Schedulers {
-    /// Notes that a process blocks the others. It may run on when [`Schedulers::runs_alone`] holds.
+    /// Counts a blocking of a process. It may go on when [`Schedulers::runs_alone`] holds.
     pub fn block(&self, pid: u64, what: Blocking) {
         let mut counts = self.blockers.0.lock();
         let blockers = counts.of(what);
@@ -95,7 +95,7 @@ impl Schedulers {
         self.apply_unless_blocked(&self.blockers.0.lock());
     }
 
-    /// A process has ended.
+    /// Takes back all blockings of a process that has ended.
     pub fn forget_blocker(&self, pid: u64) {
         let mut counts = self.blockers.0.lock();
         for what in [Blocking::All, Blocking::Normal] {
@@ -110,12 +110,13 @@ impl Schedulers {
         }
     }
 
-    /// Whether the caller is on the first scheduler, and all others stand by.
+    /// Whether the caller runs on the first scheduler and all others stand by.
     pub fn runs_alone(&self) -> bool {
         current_scheduler() == Some(0) && self.others_stand_by()
     }
 
-    /// `enabled`, `disabled`, `blocked` or `blocked_normal`.
+    /// The answer to `system_info(multi_scheduling)`: `enabled`, `disabled`, `blocked` or
+    /// `blocked_normal`.
     pub fn multi_scheduling(&self) -> Atom {
         let counts = self.blockers.0.lock();
         if self.wanted_online() == 1 {

@@ -1,8 +1,8 @@
-//! Work that a thread puts off until it holds no locks and no terms: the destructors of resources,
-//! which are a library's own code, while the last reference is dropped wherever terms are dropped.
+//! Work that a thread puts off until it holds no locks and no terms: destructors of resources run a
+//! library's own code, and the last reference to a resource may be dropped anywhere.
 //!
-//! A scheduler, dirty or not, does it after the turn of a process. What other threads put off is
-//! done by a thread for it.
+//! A scheduler, dirty or not, does it after the turn of a process. Work that other threads put off
+//! is done by a thread that exists for it.
 
 use parking_lot::{Condvar, Mutex};
 use std::cell::{Cell, RefCell};
@@ -25,25 +25,25 @@ impl Work {
 }
 
 thread_local! {
-    /// Of a scheduler's thread: what it has put off.
+    /// Work that this scheduler's thread has put off.
     static MINE: RefCell<Vec<Work>> = const { RefCell::new(Vec::new()) };
     static IS_SCHEDULER: Cell<bool> = const { Cell::new(false) };
-    /// Whether there is any; quicker to look at.
+    /// Whether `MINE` has any; cheaper to read.
     static PENDING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What other threads have put off.
 static OTHERS: (Mutex<Vec<Work>>, Condvar) = (Mutex::new(Vec::new()), Condvar::new());
-/// How much others have put off that is not done yet.
+/// Number of pieces of work in [`OTHERS`] that are not done yet.
 static OUTSTANDING: AtomicUsize = AtomicUsize::new(0);
 static START: Once = Once::new();
 
-/// Says that the calling thread is a scheduler.
+/// Marks the calling thread as a scheduler.
 pub(crate) fn begin() {
     IS_SCHEDULER.set(true);
 }
 
-/// Has `work` done soon, in a place where it may do anything.
+/// Queues `work(argument)`, to be run soon and without locks held; it may do anything.
 pub fn defer(work: fn(u64), argument: u64) {
     // A thread that is ending has no place of its own any more.
     let mine = IS_SCHEDULER.try_with(Cell::get).unwrap_or(false)
@@ -63,8 +63,8 @@ pub fn defer(work: fn(u64), argument: u64) {
     OTHERS.1.notify_one();
 }
 
-/// Has `work` done by the calling scheduler after the turn of its process. `false` on a thread that
-/// is none.
+/// Queues `work` for the calling scheduler, after the turn of its process. `false`, and it is
+/// dropped, on a thread that is no scheduler.
 pub fn defer_to_end_of_turn(work: Box<dyn FnOnce() + Send>) -> bool {
     let is_scheduler = IS_SCHEDULER.try_with(Cell::get).unwrap_or(false);
     if is_scheduler {
@@ -74,7 +74,7 @@ pub fn defer_to_end_of_turn(work: Box<dyn FnOnce() + Send>) -> bool {
     is_scheduler
 }
 
-/// Does what the calling scheduler has put off, if anything.
+/// Does the work that the calling scheduler has put off.
 #[inline(always)]
 pub fn run() {
     if PENDING.get() {

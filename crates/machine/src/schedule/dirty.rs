@@ -23,11 +23,11 @@ pub(crate) struct DirtyPool {
 struct Queue {
     /// Addresses of processes.
     cells: VecDeque<usize>,
-    /// Threads that have nothing to do; the last one stopped last.
+    /// Threads that have nothing to do; the one that stopped last is at the end.
     idle: Vec<usize>,
-    /// Threads that have nothing to do, and whose place somebody has who may leave them theirs.
+    /// Threads that have nothing to do, and whose place a thread has taken that may give it back.
     reserve: Vec<usize>,
-    /// Threads in reserve that are to go on as the scheduler of that number.
+    /// Threads in reserve that are to become a scheduler: thread and scheduler, each by its number.
     called_away: Vec<(usize, usize)>,
     has_ended: bool,
 }
@@ -40,52 +40,57 @@ impl Queue {
     }
 }
 
-/// What a thread of the pool has to do.
+/// The next work of a thread of the pool.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Work {
-    /// To run the process at that address.
+    /// Run the process at that address.
     Process(usize),
-    /// To be the scheduler of that number from now on: who was it has this thread's place in the
+    /// Become the scheduler of that number: the thread that was it takes this one's place in the
     /// pool.
     Scheduler(usize),
-    /// To end, as all threads of the machine do.
+    /// End, as all threads of the machine do.
     End,
 }
 
 #[derive(Default)]
 pub(crate) struct DirtyThread {
-    /// It is not idle any more.
+    /// Notified when the thread is not idle any more.
     called: Condvar,
     pub running: AtomicBool,
     pub busy_ns: AtomicU64,
 }
 
 impl DirtyPool {
+    /// A pool for `threads` threads, which the caller starts: each calls [`DirtyPool::take`] with
+    /// its number, from 0.
     pub fn new(threads: usize) -> DirtyPool {
         DirtyPool {
             queue: Mutex::default(),
             threads: (0..threads).map(|_| DirtyThread::default()).collect(),
         }
     }
+    /// The threads, by their number.
     pub fn threads(&self) -> &[DirtyThread] {
         &self.threads
     }
+    /// Threads that run a process.
     pub fn running(&self) -> usize {
         self.threads.iter().filter(|thread| thread.running.load(Ordering::Relaxed)).count()
     }
-    /// How many processes wait.
+    /// Processes that wait for a thread.
     pub fn len(&self) -> usize {
         self.queue.lock().cells.len()
     }
 
-    /// Takes a process out of the queue; whether it was there.
+    /// Takes a process out of the queue. `false` when it was not there.
     pub fn remove(&self, cell: usize) -> bool {
         let mut queue = self.queue.lock();
         let at = queue.cells.iter().position(|&other| other == cell);
         at.is_some_and(|at| queue.cells.remove(at).is_some())
     }
 
-    /// Has some thread run a process.
+    /// Puts a process (its cell's address) at the end of the queue, and wakes an idle thread for
+    /// it.
     pub fn push(&self, cell: usize) {
         let mut queue = self.queue.lock();
         queue.cells.push_back(cell);
@@ -96,12 +101,12 @@ impl DirtyPool {
         }
     }
 
-    /// What is next; called by the thread of that number, which waits until there is something.
+    /// The next work. Called by the thread of that number; waits until there is some.
     pub fn take(&self, number: usize) -> Work {
         let mut queue = self.queue.lock();
         loop {
-            // Who had its place may be back before the thread that was called away has woken: then
-            // they change places again.
+            // The thread that took its place may be back before the thread that was called away has
+            // woken: then they change places again.
             if let Some(at) = queue.called_away.iter().position(|(thread, _)| *thread == number) {
                 return Work::Scheduler(queue.called_away.swap_remove(at).1);
             }
@@ -119,7 +124,7 @@ impl DirtyPool {
         }
     }
 
-    /// Has all threads of the pool end when they have nothing under way.
+    /// Makes all threads of the pool end once they have no work under way.
     pub fn end(&self) {
         self.queue.lock().has_ended = true;
         self.threads.iter().for_each(|thread| {
@@ -127,8 +132,8 @@ impl DirtyPool {
         });
     }
 
-    /// Takes the place of a thread that has nothing to do, for work of the pool that the caller
-    /// does itself; the thread's number.
+    /// Takes the place of an idle thread, for work of the pool that the caller does itself. Returns
+    /// the thread's number; `None` when none is idle.
     pub fn reserve(&self) -> Option<usize> {
         let mut queue = self.queue.lock();
         let number = queue.idle.pop()?;
@@ -136,7 +141,7 @@ impl DirtyPool {
         Some(number)
     }
 
-    /// As [`reserve`](DirtyPool::reserve), where some are left for work that blocks.
+    /// As [`reserve`](DirtyPool::reserve), but only where some are left idle for work that blocks.
     pub fn reserve_of_many(&self) -> Option<usize> {
         const LEFT_MIN: usize = 3;
         let mut queue = self.queue.lock();
@@ -145,7 +150,7 @@ impl DirtyPool {
         Some(number)
     }
 
-    /// Gives a thread its place back.
+    /// Gives a thread in reserve its place back.
     pub fn release(&self, number: usize) {
         let mut queue = self.queue.lock();
         queue.reserve.retain(|other| *other != number);
@@ -157,7 +162,7 @@ impl DirtyPool {
         }
     }
 
-    /// Has a thread in reserve go on as a scheduler; who has its place keeps it.
+    /// Makes a thread in reserve go on as a scheduler; the thread that has its place keeps it.
     pub fn take_over(&self, number: usize, scheduler: usize) {
         let mut queue = self.queue.lock();
         queue.reserve.retain(|other| *other != number);
@@ -168,7 +173,8 @@ impl DirtyPool {
 }
 
 impl Schedulers {
-    /// Has a process wait for a dirty scheduler, but looked at here first where it has a signal.
+    /// Queues a process for a dirty scheduler; one that has a signal goes back to a scheduler
+    /// first.
     pub(super) fn queue_dirty(&self, cell: &ProcessCell, pool: &DirtyPool) {
         cell.shared.waits_dirty.store(true, Ordering::Relaxed);
         // SeqCst: pairs with the fence of a sender.
@@ -181,7 +187,7 @@ impl Schedulers {
             pool.push(std::ptr::from_ref(cell) as usize);
         }
     }
-    /// Has a process that waits for a dirty scheduler look at its signals before, if it still
+    /// Makes a process that waits for a dirty scheduler look at its signals first, if it still
     /// waits.
     pub(crate) fn recall(&self, cell: &ProcessCell) {
         let address = std::ptr::from_ref(cell) as usize;

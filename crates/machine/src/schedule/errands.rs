@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Done by each scheduler.
+/// Work that each scheduler's thread does once; it may run on several threads at a time.
 pub type Errand = Arc<dyn Fn() + Send + Sync>;
 
 /// What one scheduler has to do.
@@ -17,9 +17,10 @@ pub(super) struct Errands {
 }
 
 impl Errands {
+    /// Whether the scheduler has no errand.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        // Relaxed: who adds one wakes the scheduler afterwards.
+        // Relaxed: a thread that adds an errand wakes the scheduler afterwards.
         !self.pending.load(Ordering::Relaxed)
     }
     fn add(&self, errand: Errand) {
@@ -38,8 +39,8 @@ impl Errands {
 }
 
 impl Schedulers {
-    /// Has every scheduler, online or not, do `errand` once, at the end of its turn. It is dropped
-    /// after the last has.
+    /// Makes every scheduler, online or not, run `errand` once, at the end of its turn. The last
+    /// one to run it drops it.
     pub fn on_each(&self, errand: &Errand) {
         for at in 0..self.count() {
             self.all[at].errands.add(errand.clone());
@@ -47,7 +48,7 @@ impl Schedulers {
         }
     }
 
-    /// Does the errands of a scheduler that the caller is.
+    /// Runs the errands of the calling thread's scheduler.
     #[inline]
     pub(super) fn run_errands(&self, own: usize) {
         let errands = &self.all[own].errands;
@@ -56,8 +57,8 @@ impl Schedulers {
         }
     }
 
-    /// Does the errands of the calling thread's scheduler, if it is one that waits for others in
-    /// the midst of a turn.
+    /// Runs the errands of the calling thread's scheduler, if it is one: for threads that wait for
+    /// other schedulers in the middle of a turn.
     pub fn run_own_errands(&self) {
         if let Some(own) = current_scheduler() {
             self.run_errands(own);

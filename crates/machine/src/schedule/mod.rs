@@ -70,7 +70,7 @@ pub trait Worker {
     fn run_dirty(&mut self, process: &mut Process);
 }
 
-/// What others see of a scheduler.
+/// The part of a scheduler that other threads see.
 struct Scheduler {
     queues: Mutex<Queues>,
     errands: errands::Errands,
@@ -84,7 +84,7 @@ struct Scheduler {
     reductions: AtomicU64,
     /// Nanoseconds spent running processes.
     busy_ns: AtomicU64,
-    /// When it woke another last.
+    /// Nanoseconds from the start to when it last woke another.
     called_ns: AtomicU64,
 }
 
@@ -98,16 +98,17 @@ impl Scheduler {
         self.bound_length.store(bound_length, Ordering::Relaxed);
         result
     }
-    /// How many processes wait that others may run. Others may change it at any time.
+    /// Processes that wait and that other schedulers may run. The number may change at any time.
     fn stealable(&self) -> usize {
         self.length.load(Ordering::Relaxed)
     }
-    /// How many processes wait, bound or not.
+    /// Processes that wait, bound or not.
     fn waiting(&self) -> usize {
         self.stealable() + self.bound_length.load(Ordering::Relaxed)
     }
 }
 
+/// The schedulers of a machine, normal and dirty, and where idle ones sleep.
 pub struct Schedulers {
     all: Box<[Scheduler]>,
     parking: Parking,
@@ -115,9 +116,9 @@ pub struct Schedulers {
     next_injected: AtomicUsize,
     dirty_io: DirtyPool,
     dirty_cpu: DirtyPool,
-    /// The first so many run processes.
+    /// This many schedulers, the first ones, run processes.
     online: AtomicUsize,
-    /// How many are to, when nobody blocks the others.
+    /// The value of `online` while nobody blocks other schedulers.
     wanted_online: AtomicUsize,
     pub(crate) blockers: Blockers,
     /// Whether the time that schedulers are busy is measured, and since when (nanoseconds from the
@@ -164,14 +165,16 @@ impl Schedulers {
             measured_since_ns: AtomicU64::new(0),
         }
     }
+    /// Normal schedulers, online or not (`erlang:system_info(schedulers)`).
     pub fn count(&self) -> usize {
         self.all.len()
     }
+    /// Processes that wait in each scheduler's queues, bound ones included.
     pub fn queue_lengths(&self) -> Vec<usize> {
         self.all.iter().map(|scheduler| scheduler.waiting()).collect()
     }
-    /// A number that changes when a turn ends, as long as every scheduler is in one; `None` where
-    /// one is idle.
+    /// A number that changes when a turn ends, as long as every scheduler that is online runs a
+    /// process; `None` where one does not.
     pub fn turns_while_busy(&self) -> Option<u64> {
         let online = self.all.iter().take(self.online());
         online
@@ -179,6 +182,7 @@ impl Schedulers {
             .all(|scheduler| scheduler.running.load(Ordering::Relaxed))
             .then(|| self.reductions())
     }
+    /// Reductions of all turns that have ended, since the machine started.
     pub fn reductions(&self) -> u64 {
         self.all.iter().map(|scheduler| scheduler.reductions.load(Ordering::Relaxed)).sum()
     }
@@ -206,10 +210,12 @@ impl Schedulers {
     pub fn dirty_queue_lengths(&self) -> [usize; 2] {
         [self.dirty_cpu.len(), self.dirty_io.len()]
     }
+    /// Schedulers that run processes at this moment, the first ones.
     pub fn online(&self) -> usize {
         self.online.load(Ordering::Relaxed)
     }
-    /// Lets the first `count` schedulers run processes, and no others; how many it were before.
+    /// Lets the first `count` schedulers run processes, and no others. Returns how many it was
+    /// before.
     ///
     /// # Panics
     /// When there are not so many, or it is none.
@@ -222,11 +228,11 @@ impl Schedulers {
         self.apply_wanted_online();
         before
     }
-    /// How many schedulers are to run processes when nobody blocks the others.
+    /// Schedulers that run processes while nobody blocks the others (`schedulers_online`).
     pub fn wanted_online(&self) -> usize {
         self.wanted_online.load(Ordering::Relaxed)
     }
-    /// Has so many schedulers run processes, or as many as are wanted.
+    /// Lets `count` schedulers run processes; `None`: as many as are wanted.
     pub(crate) fn limit_online(&self, count: Option<usize>) {
         self.online.store(count.unwrap_or_else(|| self.wanted_online()), Ordering::SeqCst);
         // Those that come online look for work; those that go hand theirs over.
@@ -234,17 +240,17 @@ impl Schedulers {
             self.wake(at);
         }
     }
-    /// Whether all schedulers but the first have seen that they are not to run processes.
+    /// Whether all schedulers but the first have noticed that they are not to run processes.
     pub(crate) fn others_stand_by(&self) -> bool {
         self.all.iter().skip(1).all(|other| other.stands_by.load(Ordering::SeqCst))
     }
 
-    /// Has a scheduler look for work.
+    /// Makes a scheduler look for work.
     fn wake(&self, at: usize) {
         self.take_over(self.parking.wake(at));
     }
 
-    /// Has another thread run a scheduler that was lent.
+    /// Lets another thread run a scheduler that was lent.
     fn take_over(&self, lent: Option<Lent>) {
         if let Some(Lent { scheduler, number }) = lent {
             self.dirty_io.take_over(number, scheduler);
@@ -278,8 +284,7 @@ impl Schedulers {
         }
     }
 
-    /// Has a process that waits for its turn take the next one with this priority, which is higher
-    /// than its own.
+    /// Gives a waiting process the next turn with this priority, which is higher than its own.
     pub(crate) fn advance(&self, cell: &ProcessCell, priority: u8) {
         let cell = std::ptr::from_ref(cell) as usize;
         // One that is in no queue has its turn now, or is bound to a scheduler.
@@ -293,7 +298,7 @@ impl Schedulers {
         }
     }
 
-    /// Starts or stops measuring; whether it was on.
+    /// Starts or stops measuring the time that schedulers are busy. Returns whether it was on.
     pub fn measure(&self, on: bool, now_ns: u64) -> bool {
         let before = self.measuring.swap(on, Ordering::SeqCst);
         if on && !before {
@@ -308,7 +313,7 @@ impl Schedulers {
         before
     }
 
-    /// What a scheduler does that is not online: it hands its processes to the first, and sleeps.
+    /// A scheduler that is not online hands its processes to the first one, and sleeps.
     fn stand_by(&self, own: usize) {
         self.all[own].stands_by.store(true, Ordering::SeqCst);
         self.parking.stand_by(own, || {
@@ -321,7 +326,7 @@ impl Schedulers {
 }
 
 impl Process {
-    /// Changes the priority; from the next turn on.
+    /// Changes the priority, from the next turn on. Returns the priority before.
     pub fn set_priority(&mut self, priority: Priority) -> Priority {
         self.shared().priority.store(priority as u8, Ordering::Relaxed);
         std::mem::replace(&mut self.priority, priority)

@@ -1,23 +1,22 @@
-//! Where schedulers sleep that have nothing to do.
+//! Where idle schedulers sleep.
 //!
-//! Guarantees: who puts work in place and then calls [`Parking::wake`] for a scheduler can rely on
-//! that scheduler looking for work after that. [`Parking::wake_one`] promises nothing: it is for
-//! work that its caller will do itself unless somebody else is quicker.
+//! Guarantees: a thread that puts work in place and then calls [`Parking::wake`] for a scheduler
+//! can rely on that scheduler looking for work after that. [`Parking::wake_one`] promises nothing:
+//! it is for work that its caller does itself unless another thread is quicker.
 //!
 //! The sleeper announces itself and then looks for work once more; the waker puts work in place and
 //! then looks for an announcement. Fences between the two steps on either side keep both from
 //! missing the other.
 //!
-//! A scheduler that has nothing else to do lends its thread to work that may block
-//! ([`Parking::lend`]). It is announced the same way, but then it is for the waker to find the
-//! scheduler another thread; whoever takes the announcement away first, the thread or a waker, has
-//! the scheduler. It may be lent again before the first thread is back: announcements have numbers,
-//! which tell it that this one is not its own.
+//! An idle scheduler lends its thread to work that may block ([`Parking::lend`]). It is announced
+//! the same way, but then the waker has to find another thread for the scheduler. The thread or
+//! waker that first takes the announcement away has the scheduler. It may be lent again before the
+//! first thread is back: each announcement has a number, by which a thread knows its own.
 //!
-//! One of those that sleep waits for descriptors meanwhile ([`Poll`]): it is woken by what comes
-//! in, without another thread between. One at a time does so, asleep or, between two turns, for a
-//! look ([`Parking::look`]). While nobody does for a while, since all are in long turns, a thread
-//! stands in ([`Parking::stand_in`]).
+//! One sleeping scheduler waits for descriptors meanwhile ([`Poll`]): an event wakes it without
+//! another thread in between. One thread at a time polls, asleep or, between two turns, for a look
+//! ([`Parking::look`]). When none has polled for a while, since all are in long turns, a separate
+//! thread stands in ([`Parking::stand_in`]).
 
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
@@ -25,36 +24,36 @@ use crate::vm::Vm;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// How long a scheduler sleeps before it does what it has put off.
+/// How long a scheduler sleeps before it does the work that it puts off while busy.
 const A_WHILE: Duration = Duration::from_millis(100);
 
 const NOT_LENT: usize = usize::MAX;
 
-/// As who polls: nobody, and the thread that stands in.
+/// Values of [`Parking::poller`] that are no scheduler: no thread polls, or the one that stands in.
 const NOBODY: usize = usize::MAX;
 const STAND_IN: usize = usize::MAX - 1;
 /// How long descriptors may be unwatched before a thread stands in.
 const UNWATCHED_MAX: Duration = Duration::from_millis(5);
-/// For so many times [`UNWATCHED_MAX`] the same scheduler polls without news before the thread that
-/// would stand in sleeps.
+/// The thread that would stand in sleeps once the same scheduler has polled without events for this
+/// many times [`UNWATCHED_MAX`].
 const QUIET_MAX: u32 = 20;
 
-/// What waits for news of descriptors. One thread at a time does.
+/// Waits for events on descriptors, in one thread at a time.
 pub trait Poll: Send + Sync {
-    /// Waits for news, which is kept for the calling thread; for so long at most, or without end.
-    /// Whether the time was over.
+    /// Waits for events, which are kept for the calling thread; `None`: without a time limit.
+    /// Returns whether the time was over.
     fn wait(&self, at_most: Option<Duration>) -> bool;
-    /// Ends the wait of whoever waits, or the next one's.
+    /// Ends the wait of the thread that waits, or else the next wait.
     fn interrupt(&self);
-    /// Acts on the news that the calling thread's last wait has brought.
+    /// Handles the events of the calling thread's last wait.
     fn act(&self, vm: &'static Vm);
 }
 
-/// A scheduler that was lent and is for another thread to run now.
+/// A scheduler that was lent, and that another thread has to run now.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lent {
     pub scheduler: usize,
-    /// What it was lent under.
+    /// The number that it was lent under.
     pub number: usize,
 }
 
@@ -63,20 +62,21 @@ struct Place {
     sleeping: AtomicBool,
     /// Its scheduler is not online: it sleeps until it is.
     standing_by: AtomicBool,
-    /// Its thread does work that may block, and another may have the scheduler: the number it was
-    /// lent under. Otherwise [`NOT_LENT`].
+    /// Its thread does work that may block, and another may take the scheduler over: the number it
+    /// was lent under. Otherwise [`NOT_LENT`].
     lent: AtomicUsize,
     woken: Mutex<bool>,
     changed: Condvar,
 }
 
+/// Where idle schedulers sleep, and which thread polls descriptors: see the head of this file.
 pub struct Parking {
     places: Box<[Place]>,
     sleepers: AtomicU32,
     poll: OnceLock<&'static dyn Poll>,
-    /// Who polls: a scheduler, [`STAND_IN`] or [`NOBODY`].
+    /// The thread that polls: a scheduler, [`STAND_IN`] or [`NOBODY`].
     poller: AtomicUsize,
-    /// How often somebody has polled.
+    /// How often a thread has polled.
     polls: AtomicUsize,
     /// The thread that stands in sleeps until nobody polls.
     stand_in_sleeps: AtomicBool,
@@ -84,6 +84,7 @@ pub struct Parking {
 }
 
 impl Parking {
+    /// For `count` schedulers, all of them awake.
     pub fn new(count: usize) -> Parking {
         let place = |_| Place {
             sleeping: AtomicBool::new(false),
@@ -103,8 +104,8 @@ impl Parking {
         }
     }
 
-    /// Has a scheduler look for work, of which there is some since before the call. If it was lent,
-    /// the caller has to let another thread run it.
+    /// Makes a scheduler look for work that was there before the call. If it was lent, the caller
+    /// has to let another thread run it.
     #[must_use]
     pub fn wake(&self, at: usize) -> Option<Lent> {
         // SeqCst: pairs with the fence of the sleeper. Either it sees the work, or we see it
@@ -132,7 +133,7 @@ impl Parking {
         })
     }
 
-    /// Whether somebody sleeps or is lent, as far as is seen.
+    /// Whether a scheduler sleeps or is lent, as far as the caller sees.
     #[inline]
     pub fn has_sleepers(&self) -> bool {
         // Relaxed: as for `wake_one`.
@@ -149,7 +150,7 @@ impl Parking {
             return None;
         }
         let is_asleep = |at: &usize| self.places[*at].sleeping.load(Ordering::Relaxed);
-        // Who polls had better go on with it.
+        // The thread that polls had better go on with it.
         let poller = self.poller.load(Ordering::Relaxed);
         let others = (0..self.places.len()).filter(|at| *at != poller);
         let lent =
@@ -158,9 +159,9 @@ impl Parking {
         self.wake(others.clone().find(is_asleep).or_else(poller).or_else(lent)?)
     }
 
-    /// Announces that a scheduler's thread does work that may block, until it has it back by
-    /// [`Parking::take_back`]; nobody else lends anything under that number meanwhile. `false`: it
-    /// still has it, as there is work for the scheduler; `idle` looks whether there is none.
+    /// Announces that a scheduler's thread does work that may block, until [`Parking::take_back`].
+    /// No other scheduler is lent under `number` meanwhile. `false`: it is not lent, as there is
+    /// work for the scheduler; `idle` looks whether there is none.
     pub fn lend(&self, own: usize, number: usize, idle: impl FnOnce() -> bool) -> bool {
         self.sleepers.fetch_add(1, Ordering::Relaxed);
         self.places[own].lent.store(number, Ordering::Relaxed);
@@ -169,7 +170,7 @@ impl Parking {
         idle() || !self.take_back(own, number)
     }
 
-    /// Ends that a scheduler is lent; `false` when another thread has it.
+    /// Ends that a scheduler is lent. `false` when another thread has the scheduler.
     pub fn take_back(&self, own: usize, number: usize) -> bool {
         let is_back = self.places[own]
             .lent
@@ -181,9 +182,9 @@ impl Parking {
         is_back
     }
 
-    /// Sleeps until it is woken, unless there is work: `idle` looks whether there is none. One that
-    /// has slept for a while does `when_idle` and sleeps on. Where news of descriptors has ended
-    /// its sleep, what is to act on it.
+    /// Sleeps until it is woken, unless there is work: `idle` looks whether there is none. After
+    /// [`A_WHILE`] it calls `when_idle` and sleeps on. Returns the poller if this thread has
+    /// polled: its events are to be handled.
     pub fn sleep(
         &self,
         own: usize,
@@ -199,7 +200,7 @@ impl Parking {
         fence(Ordering::SeqCst);
         if idle() && !*woken {
             if let Some(poll) = poll {
-                // Who wakes it from here on interrupts the wait.
+                // A waker interrupts the wait from here on.
                 drop(woken);
                 if poll.wait(Some(A_WHILE)) {
                     when_idle();
@@ -223,13 +224,13 @@ impl Parking {
         poll
     }
 
-    /// Has schedulers wait for descriptors from now on. Only what is given first counts.
+    /// Sets the poller, which idle schedulers wait in from now on. The first one counts.
     pub fn set_poll(&self, poll: &'static dyn Poll) {
         let _ = self.poll.set(poll);
     }
 
-    /// Looks for news of descriptors without waiting, unless somebody waits for it; what is to act
-    /// on it.
+    /// Polls without waiting, unless another thread polls. Returns the poller, whose events are to
+    /// be handled.
     pub fn look(&self, own: usize) -> Option<&'static dyn Poll> {
         let poll = self.begin_polling(own)?;
         poll.wait(Some(Duration::ZERO));
@@ -258,7 +259,7 @@ impl Parking {
         if poll.is_none() {
             return;
         }
-        // Only who polls counts.
+        // Only the thread that polls writes the count.
         self.polls.store(self.polls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         self.poller.store(NOBODY, Ordering::Release);
         // SeqCst: pairs with the fence of the thread that stands in, which is about to sleep.
@@ -270,9 +271,9 @@ impl Parking {
         }
     }
 
-    /// Polls while no scheduler does, as long as that is so, and acts on the news by `act`; `wake`
-    /// wakes somebody else to do it. It sleeps while the same scheduler waits for long, and returns
-    /// when `is_to_end` says so.
+    /// Polls as long as no scheduler does, and handles events by `act`; `wake` then wakes a
+    /// scheduler that may poll. Sleeps while the same scheduler polls for long. Returns when
+    /// `is_to_end` says so.
     pub fn stand_in(
         &self,
         act: impl Fn(&'static dyn Poll),
@@ -299,7 +300,7 @@ impl Parking {
         }
     }
 
-    /// Has who stands in look whether it is to end.
+    /// Makes the thread that stands in look whether it has to end.
     pub fn wake_stand_in(&self) {
         let _guard = self.stand_in.0.lock();
         self.stand_in_sleeps.store(false, Ordering::Relaxed);
@@ -309,7 +310,7 @@ impl Parking {
     fn sleep_while_polled(&self) {
         let mut guard = self.stand_in.0.lock();
         self.stand_in_sleeps.store(true, Ordering::Relaxed);
-        // SeqCst: pairs with the fence of who has polled.
+        // SeqCst: pairs with the fence of the thread that has polled.
         fence(Ordering::SeqCst);
         while self.poller.load(Ordering::Relaxed) != NOBODY
             && self.stand_in_sleeps.load(Ordering::Relaxed)
@@ -319,8 +320,8 @@ impl Parking {
         self.stand_in_sleeps.store(false, Ordering::Relaxed);
     }
 
-    /// Sleeps until it is woken, unless `offline` finds that it is to go on. Work does not count:
-    /// it is for others.
+    /// Sleeps until it is woken, unless `offline` finds that the scheduler is to go on. Work alone
+    /// does not end the sleep: it is for other schedulers.
     pub fn stand_by(&self, own: usize, offline: impl FnOnce() -> bool) {
         let place = &self.places[own];
         let mut woken = place.woken.lock();

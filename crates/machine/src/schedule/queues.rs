@@ -5,25 +5,26 @@
 use crate::process::Priority;
 use std::collections::VecDeque;
 
-/// What waits for one scheduler.
+/// The processes that wait for one scheduler.
 #[derive(Default)]
 pub(super) struct Queues {
     by_priority: [VecDeque<Waiting>; 4],
     /// Processes of normal priority that are new or were woken by a signal: they go before those
-    /// whose turn was over. Whoever waits for something is answered soon, however many others are
-    /// busy. See `pop_normal` for when the others have their turn.
+    /// whose turn was over, so that a process that waits for an answer gets it soon, however many
+    /// others are busy. See `pop_normal` for when the others have their turn.
     woken: VecDeque<usize>,
-    /// How many were put into `woken` so far, and how many of those have left it.
+    /// How many were put into `woken` so far, and how many have left it.
     woken_in: u64,
     woken_out: u64,
-    /// Woken processes that went before the first of those whose turn was over, and came later.
+    /// Turns of woken processes that came after the first of those whose turn was over, since that
+    /// one is first.
     woken_turns: u32,
-    /// How many wait that are not bound.
+    /// Processes that wait and are not bound.
     length: usize,
-    /// Processes bound to this scheduler: nobody steals them. They take turns with the others.
+    /// Processes bound to this scheduler, which no other takes. They alternate with the others.
     bound: VecDeque<usize>,
     bound_turn: bool,
-    /// Turns that low priority has been passed over.
+    /// Turns of normal priority since low priority was passed over first.
     low_skipped: u32,
 }
 
@@ -34,14 +35,14 @@ struct Waiting {
     behind: u64,
 }
 
-/// Low priority gets one turn in this many, as in OTP.
+/// Turns of normal priority that go before one of low priority (`RESCHEDULE_LOW` in OTP).
 const LOW_TURNS: u32 = 8;
 
-/// Turns of woken processes that came after one whose turn was over, before that one.
+/// Turns of woken processes that came later, before a process whose turn was over.
 const WOKEN_TURNS: u32 = 4;
 
 impl Queues {
-    /// Puts a process behind the others of its kind. `woken`: it is new, or a signal has woken it.
+    /// Puts a process at the end of its queue. `woken`: it is new, or a signal has woken it.
     pub fn push(&mut self, cell: usize, priority: u8, woken: bool) {
         if woken && priority == Priority::Normal as u8 {
             self.woken.push_back(cell);
@@ -56,11 +57,12 @@ impl Queues {
     pub fn push_bound(&mut self, cell: usize) {
         self.bound.push_back(cell);
     }
-    /// How many wait: not bound, bound.
+    /// Processes that wait: not bound, bound.
     pub fn lengths(&self) -> (usize, usize) {
         (self.length, self.bound.len())
     }
-    /// Moves a process from a queue of lower priority to that of `priority`; whether it was in one.
+    /// Moves a process from a queue of lower priority to that of `priority`. `false` when it is in
+    /// none.
     pub fn advance(&mut self, cell: usize, priority: u8) -> bool {
         let (higher, lower) = self.by_priority.split_at_mut(usize::from(priority) + 1);
         let mut found = lower.iter_mut().any(|queue| {
@@ -78,9 +80,9 @@ impl Queues {
         }
         found
     }
-    /// A woken process, or one whose turn was over. The latter is passed over by the woken ones
-    /// that came before it, so that who starts processes does not go on until those have had their
-    /// turn, and by [`WOKEN_TURNS`] of those that came after it.
+    /// A woken process, or one whose turn was over. Before the latter go the woken ones that came
+    /// before it, so that a process that starts others goes on only after they had a turn, and
+    /// [`WOKEN_TURNS`] of those that came later.
     fn pop_normal(&mut self) -> Option<usize> {
         let normal = &mut self.by_priority[Priority::Normal as usize];
         let came_before = normal.front().is_none_or(|first| self.woken_out < first.behind);
@@ -92,7 +94,7 @@ impl Queues {
         self.woken_turns = 0;
         normal.pop_front().map(|first| first.cell)
     }
-    /// The next for the scheduler itself.
+    /// Takes out the next process for the scheduler itself.
     pub fn pop_own(&mut self) -> Option<usize> {
         self.bound_turn = !self.bound_turn && !self.bound.is_empty();
         if self.bound_turn || self.length == 0 {
@@ -101,8 +103,8 @@ impl Queues {
             self.pop()
         }
     }
-    /// The next, for the scheduler or for a thief: of those not bound, the highest priority, and of
-    /// those the one that has waited longest.
+    /// Takes out the next process that is not bound, for the scheduler or a thief: the highest
+    /// priority, and of those the one that has waited longest.
     pub fn pop(&mut self) -> Option<usize> {
         if self.length == 0 {
             return None;

@@ -8,10 +8,10 @@ use crate::process::table::ProcessCell;
 use crate::vm::Vm;
 use std::sync::atomic::Ordering;
 
-/// After so many reductions a busy scheduler looks whether descriptors are ready.
+/// Reductions after which a busy scheduler polls descriptors.
 const REDUCTIONS_PER_LOOK: u64 = 2 * REDUCTIONS_PER_TURN as u64;
 
-/// What a step came to.
+/// The outcome of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// A process had its turn.
@@ -23,7 +23,7 @@ pub enum Step {
     Replaced { dirty_io: usize },
 }
 
-/// A scheduler, for whoever takes its steps.
+/// A scheduler, as seen by the thread that takes its steps.
 pub struct Drive<'a> {
     vm: &'static Vm,
     number: usize,
@@ -40,7 +40,7 @@ impl Drive<'_> {
         Drive { vm, number, worker, looked_at: 0 }
     }
 
-    /// Does what is to be done between two turns, then runs a process for a turn, if one waits.
+    /// Does the work between two turns, then runs a process for a turn, if one waits.
     pub fn step(&mut self) -> Step {
         let schedulers = &self.vm.schedulers;
         schedulers.run_errands(self.number);
@@ -49,7 +49,7 @@ impl Drive<'_> {
             return Step::Idle;
         }
         let Some(cell) = schedulers.next(self.number) else { return Step::Idle };
-        // SAFETY: a cell in a run queue is alive, and whoever takes it out runs it alone.
+        // SAFETY: a cell in a run queue is alive, and the thread that takes it out runs it alone.
         let cell = unsafe { &*(cell as *const ProcessCell) };
         let (dirty, given_up) = self.run(cell);
         match dirty {
@@ -69,7 +69,7 @@ impl Drive<'_> {
         }
     }
 
-    /// A busy scheduler looks now and then whether descriptors are ready.
+    /// Polls descriptors from time to time while the scheduler is busy.
     fn look_at_descriptors(&mut self) {
         let schedulers = &self.vm.schedulers;
         if schedulers.parking.has_poll() {
@@ -81,8 +81,9 @@ impl Drive<'_> {
         }
     }
 
-    /// Runs a process for a turn: what kind of dirty scheduler it is for afterwards, and the number
-    /// of the dirty scheduler that the thread has become because the turn took too long.
+    /// Runs a process for a turn. Returns the kind of dirty scheduler that it needs next, if any,
+    /// and the number of the dirty scheduler that the thread has become because the turn took too
+    /// long.
     fn run(&mut self, cell: &ProcessCell) -> (Option<Dirty>, Option<usize>) {
         let scheduler = &self.vm.schedulers.all[self.number];
         scheduler.running.store(true, Ordering::Relaxed);
@@ -102,8 +103,8 @@ impl Drive<'_> {
         (dirty, given_up)
     }
 
-    /// Runs work that may block on this thread, which lends its scheduler meanwhile; on a dirty
-    /// scheduler, where there is other work to do here.
+    /// Runs work that may block on this thread, which lends its scheduler meanwhile. Where there is
+    /// other work for the scheduler, the process is queued for a dirty one.
     fn lend_to(&mut self, cell: &ProcessCell) -> Step {
         let schedulers = &self.vm.schedulers;
         let Some(dirty_io) = schedulers.lend(self.number) else {

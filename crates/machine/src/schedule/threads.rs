@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
 
-/// What a thread is; its number is that among its kind, from 0.
+/// The role of a thread; each kind is numbered from 0.
 #[derive(Clone, Copy)]
 enum Role {
     Scheduler(usize),
@@ -31,8 +31,9 @@ impl fmt::Display for Role {
 }
 
 impl Schedulers {
-    /// Lends a scheduler to work that may block, if it has nothing else to do; the number of the
-    /// dirty scheduler whose place its thread has until [`Schedulers::take_back`].
+    /// Lends an idle scheduler to work that may block. Returns the number of the dirty scheduler
+    /// whose place its thread takes until [`Schedulers::take_back`]; `None` where the scheduler has
+    /// work or no dirty scheduler is idle.
     pub(super) fn lend(&self, own: usize) -> Option<usize> {
         let scheduler = &self.all[own];
         let idle = || scheduler.waiting() == 0;
@@ -47,9 +48,9 @@ impl Schedulers {
         None
     }
 
-    /// Has another thread go on as the scheduler that the calling thread is, in the midst of a turn
-    /// that takes too long. The number of the dirty scheduler that the caller is from now on;
-    /// `None` where too few threads are left that could.
+    /// Makes another thread the scheduler that the calling thread is, in the middle of a turn that
+    /// takes too long. Returns the number of the dirty scheduler that the caller is from now on;
+    /// `None` where too few idle threads are left.
     pub(super) fn give_up(&self, own: usize) -> Option<usize> {
         let spare = self.dirty_io.reserve_of_many()?;
         CURRENT.set(None);
@@ -58,8 +59,8 @@ impl Schedulers {
         Some(spare)
     }
 
-    /// Ends that a scheduler is lent; `false` when another thread runs it now, and the caller's is
-    /// that dirty scheduler.
+    /// Ends that a scheduler is lent. `false` when another thread runs it now; the caller's thread
+    /// is then the dirty scheduler `spare`.
     pub(super) fn take_back(&self, own: usize, spare: usize) -> bool {
         let is_back = self.parking.take_back(own, spare);
         if is_back {
@@ -68,7 +69,7 @@ impl Schedulers {
         is_back
     }
 
-    /// Sleeps until there may be work; what is to act on news of descriptors, where there is some.
+    /// Sleeps until there may be work. Returns the poller, if its events are to be handled.
     fn sleep(&self, own: usize, when_idle: fn()) -> Option<&'static dyn Poll> {
         // Work that came in before we announced that we sleep would not wake us.
         let idle = || {
@@ -79,7 +80,7 @@ impl Schedulers {
         self.parking.sleep(own, idle, when_idle)
     }
 
-    /// Has all schedulers' threads look whether they are to end.
+    /// Makes all schedulers' threads look whether they have to end.
     fn end(&self) {
         (0..self.count()).for_each(|at| self.wake(at));
         self.dirty_io.end();
@@ -110,8 +111,7 @@ impl Vm {
         Ok(())
     }
 
-    /// Has schedulers wait for descriptors when they have nothing else to do. Only what is given
-    /// first counts.
+    /// Sets the poller that idle schedulers wait in. The first one counts.
     ///
     /// # Errors
     /// When the operating system refuses the thread that polls while all schedulers are in long
@@ -126,7 +126,7 @@ impl Vm {
         Ok(())
     }
 
-    /// What a scheduler's thread does, dirty or not.
+    /// The loop of a scheduler's thread, dirty or not.
     fn run_thread(&'static self, mut role: Role) {
         let mut worker = self.engine().worker();
         deferred::begin();
@@ -139,13 +139,13 @@ impl Vm {
             };
             let Some(next) = next else { return deferred::run() };
             role = next;
-            // A name is for those who look from outside: nothing depends on it.
+            // The name is for tools that list threads: nothing depends on it.
             let _ = CString::new(role.to_string()).map(|name| rustix::thread::set_name(&name));
         }
     }
 
-    /// Runs processes until another thread is this scheduler; what the thread is to be then, if it
-    /// is not to end.
+    /// Runs processes until another thread is this scheduler. Returns the thread's next role;
+    /// `None` when it is to end.
     fn run_scheduler(&'static self, number: usize, worker: &mut dyn Worker) -> Option<Role> {
         let mut drive = Drive::new(self, number, worker);
         while !self.threads_are_to_end() {

@@ -1,4 +1,4 @@
-//! Timers: what is to happen at a time, in order of time. One thread waits for the earliest.
+//! Timers: what happens at a time, in order of time. One thread waits for the earliest.
 
 use crate::vm::Vm;
 use parking_lot::{Condvar, Mutex};
@@ -32,6 +32,7 @@ struct State {
     sleeps_until_ns: u64,
 }
 
+/// The pending timers of a machine, for timers of programs, receives and the machine itself.
 pub struct Timers {
     state: Mutex<State>,
     changed: Condvar,
@@ -62,19 +63,20 @@ impl Timers {
         key
     }
 
+    /// Runs `action` on the timer thread at `at_ns`, in nanoseconds since the machine started.
     pub fn start(&self, at_ns: u64, action: TimerAction) -> TimerKey {
         self.insert(at_ns, Due::Run(action))
     }
     pub(crate) fn start_receive(&self, at_ns: u64, pid: u64, sequence: u32) -> TimerKey {
         self.insert(at_ns, Due::Receive { pid, sequence })
     }
-    /// Whether the timer was still pending.
+    /// Ends a timer. `false` when it was not pending any more.
     pub fn cancel(&self, key: TimerKey) -> bool {
         self.state.lock().pending.remove(&key).is_some()
     }
 
-    /// What a pending timer that [`Timers::start`] has started would do; it is no longer pending
-    /// then.
+    /// Ends a pending timer and returns its action; `None` when it is not pending any more, or when
+    /// it is one of a receive.
     pub fn take(&self, key: TimerKey) -> Option<TimerAction> {
         match self.state.lock().pending.remove(&key)? {
             Due::Run(action) => Some(action),
@@ -87,7 +89,7 @@ impl Timers {
         self.state.get_mut().pending.clear();
     }
 
-    /// Has the timer thread look whether it is to end.
+    /// Makes the timer thread look whether it has to end.
     pub(crate) fn wake(&self) {
         let _state = self.state.lock();
         self.changed.notify_one();

@@ -10,14 +10,14 @@ use crate::vm::system_monitor;
 use std::sync::atomic::Ordering;
 use swarmrt_term::stop;
 
-/// The kind of dirty scheduler that a process is for.
+/// The kind of dirty scheduler that a process needs next.
 pub(super) enum Dirty {
     Io,
     Cpu,
 }
 
 impl Vm {
-    /// Runs a process for a turn; what kind of dirty scheduler it is for afterwards, if it is.
+    /// Runs a process for a turn. Returns the kind of dirty scheduler that it needs next, if any.
     ///
     /// # Safety
     /// The caller took the process out of a run queue.
@@ -49,7 +49,7 @@ impl Vm {
             if process.tasks.is_some() {
                 process.run_tasks();
             }
-            // The turn for the request to trace it is none to be told of.
+            // The turn in which tracing was asked for is not reported.
             let goes_on_waiting =
                 !was_traced && process.trace.flags != 0 && process.would_wait_on();
             let rests =
@@ -106,8 +106,10 @@ impl Vm {
         }
     }
 
+    /// Ends a process and frees it.
+    ///
     /// # Safety
-    /// The caller is who runs the process, and does not touch it afterwards.
+    /// The caller runs the process, and does not touch it afterwards.
     unsafe fn end_process(&'static self, cell: &ProcessCell, guard: &crossbeam_epoch::Guard) {
         // SAFETY: the caller's.
         unsafe {
@@ -116,7 +118,7 @@ impl Vm {
         }
     }
 
-    /// Has a process go on on a scheduler, or frees it where it has ended.
+    /// Queues a process that comes from a dirty scheduler, or frees it where it has ended.
     ///
     /// # Safety
     /// The caller alone ran the process, and does not touch it afterwards.
@@ -130,8 +132,8 @@ impl Vm {
         }
     }
 
-    /// Runs the built-in that a process stands at, as that dirty scheduler; whether the process was
-    /// ended meanwhile.
+    /// Runs the built-in that a process stands at, on that dirty scheduler. Returns whether the
+    /// process was ended meanwhile.
     ///
     /// # Safety
     /// The caller alone runs the process.
@@ -147,7 +149,7 @@ impl Vm {
         let started = self.clock.since_start_ns();
         // SAFETY: the caller's.
         let process: &mut Process = unsafe { &mut *cell.process.get() };
-        // One whose work was ended ends when it is next run: it has a signal that says so.
+        // A process whose work was broken off ends in its next turn, by the signal that waits.
         if process.trace.flags != 0 {
             process.trace_scheduled(swarmrt_term::atom!("in"));
         }

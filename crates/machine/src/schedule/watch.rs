@@ -1,13 +1,12 @@
-//! What is looked for during a turn, by the steps of walks over terms ([`swarmrt_term::stop`]):
-//! whether the process is to end, and whether the turn takes so long that another thread had better
-//! be the scheduler meanwhile.
+//! What a turn checks at steps of walks over terms ([`swarmrt_term::stop`]): whether the process is
+//! to end, and whether the turn takes so long that another thread should become the scheduler.
 
 use super::current_scheduler;
 use crate::process::Process;
 use std::cell::Cell;
 use swarmrt_term::stop::{self, Stopped, Watcher};
 
-/// Questions in one turn until the thread gives up its scheduler: a few milliseconds.
+/// Checks in one turn until the thread gives up its scheduler: a few milliseconds.
 const QUESTIONS_MAX: u32 = 8;
 
 /// Whether a process in machine code can be stopped: the stack is unwound.
@@ -19,20 +18,21 @@ struct Turn {
 }
 
 thread_local! {
-    /// The dirty scheduler that this thread is since it gave up its scheduler in the midst of a
-    /// turn.
+    /// The dirty scheduler that this thread has become, since it gave up its scheduler in the
+    /// middle of a turn.
     static GIVEN_UP: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// The number of the dirty scheduler that this thread has become during the turn; told once.
+/// The number of the dirty scheduler that this thread has become during the turn; `None` when asked
+/// again.
 pub(super) fn given_up() -> Option<usize> {
     GIVEN_UP.take()
 }
 
-/// Does a turn's work, which ends when the process is to end.
+/// Runs a turn's work, which ends early when the process is to end.
 ///
 /// # Errors
-/// When it has ended so.
+/// When it has ended early: its stack was unwound.
 pub(super) fn watched<R>(
     process: &mut Process,
     work: impl FnOnce(&mut Process) -> R,

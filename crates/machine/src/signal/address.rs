@@ -1,4 +1,4 @@
-//! Who a signal goes to: what a program may name as a receiver, told apart in one place.
+//! The receivers of signals: what a program may name as one, told apart in one place.
 
 use crate::process::Process;
 use crate::signal;
@@ -13,18 +13,18 @@ pub enum Recipient {
     Process(u64),
     /// A port of this node.
     Port(Term),
-    /// Whoever has this alias, on this node.
+    /// The process that has this alias, on this node.
     Alias(RefValue),
     /// Something on another node.
     Remote { node: Atom, to: RemoteTo },
-    /// Nothing that is there: a reference that is no alias, an identifier of an earlier run of this
-    /// node, a name that nobody has where that is no error.
+    /// Nothing that can receive: a reference that is no alias, an identifier of an earlier run of
+    /// this node, a name without an owner where that is no error.
     Nobody,
 }
 
 impl Recipient {
-    /// What a term names; `None` when it names nothing that could receive, or is a name of this
-    /// node that nobody has.
+    /// The receiver that a term names; `None` when it can name none, or is a name of this node
+    /// without an owner.
     pub fn of(vm: &Vm, term: Term) -> Option<Recipient> {
         if let Some(pid) = term.as_pid() {
             return Some(Recipient::Process(pid));
@@ -70,23 +70,23 @@ impl Recipient {
     }
 }
 
-/// What became of a message.
+/// The outcome of sending a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Delivery {
-    /// It is under way, or was lost where nobody is told.
+    /// It is under way, or was lost where the sender is not told.
     Done,
-    /// Nobody is there, on this node.
+    /// There is no such receiver on this node.
     Nobody,
-    /// It was not sent: see [`Sent`].
+    /// It was not sent: there is no connection, and none is made.
     NotConnected,
     WouldSuspend,
-    /// It was not sent: the process has been suspended, and is to send it again once it goes on.
+    /// It was not sent: the process has been suspended, and has to send it again when it goes on.
     Suspended,
 }
 
 impl Process {
-    /// Sends a message with the process's token, if it has one. `given` is how the program spoke of
-    /// the receiver.
+    /// Sends a message with the process's token, if it has one. `given`: the receiver as the
+    /// program named it.
     pub fn send(&mut self, given: Term, to: Recipient, message: Term, how: How) -> Delivery {
         let vm = self.vm;
         let delivered = match to {
@@ -111,7 +111,7 @@ impl Process {
         if delivered { Delivery::Done } else { Delivery::Nobody }
     }
 
-    /// Sends a signal to another node, with the process's token where it goes with such signals.
+    /// Sends a signal to another node, with the process's token if the signal takes one.
     pub fn signal_remote(
         &mut self,
         given: Term,

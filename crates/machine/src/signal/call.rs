@@ -10,7 +10,7 @@ use swarmrt_term::Term;
 /// Work to be done in the context of another process; gets `None` when that process is gone.
 pub type Call = Box<dyn FnOnce(&'static Vm, Option<&mut Process>) + Send>;
 
-/// What a call signal is about, unless it was taken before.
+/// The call of a call signal; `None` when it was taken before.
 pub(super) unsafe fn take_call(signal: *mut Fragment) -> Option<Call> {
     // SAFETY: the root of a call signal is the address of a boxed `Call`, given to us, or null.
     unsafe {
@@ -29,56 +29,56 @@ pub(super) const QUESTION: u32 = 1;
 /// [`send_look`].
 pub(super) const LOOK: u32 = 3;
 
-/// The `sequence` of a call signal that may be answered then if only messages and [`LATER`] ones
-/// are in front: see [`send_inspection`].
+/// The `sequence` of a call signal that may be answered while a library's function runs if only
+/// messages and [`LATER`] ones are in front: see [`send_inspection`].
 pub(super) const INSPECTION: u32 = 4;
 
-/// The `sequence` of a call signal that nobody need see done before: see [`send_later`].
+/// The `sequence` of a call signal for which inspections do not wait: see [`send_later`].
 pub(super) const LATER: u32 = 5;
 
-/// The `sequence` of a call signal that changes what such a question may be about: see
+/// The `sequence` of a call signal that changes attributes that a [`QUESTION`] may ask for: see
 /// [`send_change`].
 pub(super) const CHANGE: u32 = 2;
 
 /// As [`CHANGE`], and it may be done while a library's function runs: see [`send_small_change`].
 pub(super) const SMALL_CHANGE: u32 = 6;
 
-/// Has `call` done in the context of a process, or with `None` when it is gone.
+/// Runs `call` in the context of a process, or with `None` when it is gone; returns `false` then.
 pub fn send_call(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, 0)
 }
 
-/// As [`send_call`], for what looks at nothing of the process but its group leader, or whether it
-/// is there. A process whose turn takes long answers it in between.
+/// As [`send_call`], for a call that reads nothing of the process but its group leader, or whether
+/// it exists. A process in a long turn answers it in between.
 pub fn send_question(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, QUESTION)
 }
 
-/// As [`send_call`], for what changes the attributes that [questions](send_question) are about.
+/// As [`send_call`], for a call that changes attributes that [questions](send_question) ask for.
 pub fn send_change(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, CHANGE)
 }
 
-/// As [`send_change`], for one that needs no heap. It is done early while the process is in a
+/// As [`send_change`], for a call that needs no heap. It runs early while the process is in a
 /// library's function on a dirty scheduler.
 pub fn send_small_change(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, SMALL_CHANGE)
 }
 
-/// As [`send_call`], for what looks at nothing of the process but its stack. It is done early while
-/// the process is in a library's function on a dirty scheduler.
+/// As [`send_call`], for a call that reads nothing of the process but its stack. It runs early
+/// while the process is in a library's function on a dirty scheduler.
 pub fn send_look(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, LOOK)
 }
 
-/// As [`send_call`], for what looks at nothing of the process but what a library's function does
-/// not change. It is done early while the process is in such a function on a dirty scheduler,
-/// unless a signal waits in front that may change it.
+/// As [`send_call`], for a call that reads only state that a library's function does not change. It
+/// runs early while the process is in such a function on a dirty scheduler, unless a signal in
+/// front may change that state.
 pub fn send_inspection(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, INSPECTION)
 }
 
-/// As [`send_call`], for what inspections behind it need not find done, such as suspending: while
+/// As [`send_call`], for a call that inspections behind it may overtake, such as suspending: while
 /// the process is in a library's function on a dirty scheduler, they do not wait for it.
 pub fn send_later(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, LATER)

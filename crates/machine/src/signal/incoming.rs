@@ -11,11 +11,15 @@ use crate::sync::atomic::{AtomicPtr, Ordering};
 
 /// An item with a link to the next one in it.
 pub trait Linked {
+    /// The link of an item.
+    ///
     /// # Safety
-    /// `item` is live, and nobody else changes its link.
+    /// `item` is live, and no other thread changes its link.
     unsafe fn next(item: *mut Self) -> *mut Self;
+    /// Sets the link of an item.
+    ///
     /// # Safety
-    /// As for [`Linked::next`]; and nobody reads the link meanwhile.
+    /// `item` is live, and no other thread reads or changes its link.
     unsafe fn set_next(item: *mut Self, next: *mut Self);
 }
 
@@ -30,6 +34,7 @@ pub enum Pushed {
     Refused,
 }
 
+/// The queue: see the head of this file.
 pub struct Incoming<T> {
     /// The newest item; [`closed`] once the queue is.
     newest: AtomicPtr<T>,
@@ -47,6 +52,7 @@ impl<T: Linked> Default for Incoming<T> {
 }
 
 impl<T: Linked> Incoming<T> {
+    /// An empty queue, not closed.
     pub fn new() -> Incoming<T> {
         Incoming { newest: AtomicPtr::new(std::ptr::null_mut()) }
     }
@@ -57,14 +63,16 @@ impl<T: Linked> Incoming<T> {
     pub fn is_empty(&self) -> bool {
         self.newest.load(Ordering::Relaxed).is_null()
     }
-    /// Whether it was closed a moment ago; who gets `false` may still be refused.
+    /// Whether it was closed a moment ago; a sender that gets `false` may still be refused.
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.newest.load(Ordering::Relaxed) == closed()
     }
 
+    /// Adds an item as the newest.
+    ///
     /// # Safety
-    /// `item` is live and in no list; it is the queue's then, unless it is refused.
+    /// `item` is live and in no list. It belongs to the queue afterwards, unless it is refused.
     #[inline]
     pub unsafe fn push(&self, item: *mut T) -> Pushed {
         let mut newest = self.newest.load(Ordering::Relaxed);
@@ -110,7 +118,8 @@ impl<T: Linked> Incoming<T> {
         unsafe { turned_round(newest) }
     }
 
-    /// The newest item, for the receiver to look at: those behind it follow by their links.
+    /// The newest item, null where there is none. For the receiver only, which follows the links to
+    /// the older ones.
     pub fn peek(&self) -> *mut T {
         // Acquire: as in `take_all`.
         let newest = self.newest.load(Ordering::Acquire);
@@ -118,6 +127,8 @@ impl<T: Linked> Incoming<T> {
     }
 }
 
+/// The list in the opposite order: the oldest item first.
+///
 /// # Safety
 /// The list is the caller's alone.
 #[inline]

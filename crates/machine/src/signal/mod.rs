@@ -171,7 +171,7 @@ fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
     };
     match pushed {
         Pushed::First => wake(vm, to),
-        // Whoever pushed the first one wakes the receiver.
+        // The sender of the first one wakes the receiver.
         Pushed::Behind => {}
         Pushed::Refused => {
             drop_signal(vm, signal);
@@ -179,8 +179,8 @@ fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
         }
     }
     if !is_message {
-        // SeqCst: pairs with the fence of who has it wait. Either that one sees the signal, or we
-        // see that it waits.
+        // SeqCst: pairs with the fence of the thread that queues the process for a dirty scheduler.
+        // Either that thread sees the signal, or we see that the process waits.
         fence(Ordering::SeqCst);
         if to.shared.waits_dirty.load(Ordering::Relaxed) {
             vm.schedulers.recall(to);
@@ -192,15 +192,15 @@ fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
     true
 }
 
-/// Makes sure that the process looks at its signals.
+/// Puts a waiting process into a run queue, so that it looks at its signals.
 pub fn wake(vm: &'static Vm, to: &ProcessCell) {
     if to.shared.state.wake() {
         vm.schedulers.enqueue(to, true);
     }
 }
 
-/// Has a process look at its signals with the priority of one that waits for it, where that is the
-/// higher priority: else a process of middle priority that is busy would keep both waiting.
+/// Gives the receiver of a question the priority of the process that waits for the answer, if that
+/// is higher: else a busy process of middle priority would keep both waiting.
 pub fn lend_priority(from: &Process, to: u64) {
     let priority = from.priority as u8;
     if let Some(cell) = from.vm.processes.get(to)
@@ -210,7 +210,7 @@ pub fn lend_priority(from: &Process, to: u64) {
     }
 }
 
-/// Frees a signal that nobody will receive.
+/// Frees a signal that no process receives; a call learns that its receiver is gone.
 fn drop_signal(vm: &'static Vm, signal: *mut Fragment) {
     // SAFETY: the signal is ours.
     unsafe {

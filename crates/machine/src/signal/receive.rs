@@ -11,6 +11,7 @@ use swarmrt_heap::{Fragment, Sharing, copy_term};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 impl Process {
+    /// Whether a signal may wait to be taken over by [`Process::handle_signals`].
     #[inline(always)]
     pub fn has_incoming(&self) -> bool {
         !self.shared().incoming.is_empty()
@@ -53,8 +54,8 @@ impl Process {
         found
     }
 
-    /// Takes the last signals of a process whose state is not to be looked at any more: for those
-    /// who want to, it is gone.
+    /// Handles the last signals of a process that ends: for signals that ask about its state it is
+    /// gone already.
     pub(crate) fn handle_last_signals(&mut self) {
         self.handle_all(true);
     }
@@ -68,8 +69,8 @@ impl Process {
                 let kind = (*oldest).kind;
                 let takes_back = kind == Kind::Unlink as u32 || kind == Kind::Demonitor as u32;
                 if self.exit_pending && !takes_back {
-                    // What comes behind a signal that ends the process finds it gone: once it is,
-                    // with its timers and names.
+                    // A signal behind the one that ends the process finds it gone, but only once
+                    // its timers and names are gone, too.
                     if matches!(self.shared().incoming.push(oldest), Pushed::Refused) {
                         self.refuse(oldest);
                     }
@@ -99,8 +100,8 @@ impl Process {
         }
     }
 
-    /// A signal came through an alias: whether that is active, and takes priority messages. One
-    /// that is for a single signal is not active afterwards.
+    /// A signal came through an alias. `None`: it is not active; else whether it takes priority
+    /// messages. An alias for a single signal is not active afterwards.
     fn use_alias(&mut self, reference: u64) -> Option<bool> {
         let mode = self.relations.aliases.get(reference).copied()?;
         let priority = self.relations.priority_aliases.contains_key(reference);
@@ -121,8 +122,8 @@ impl Process {
         Some(priority)
     }
 
-    /// Puts a copy of a message of the machine's own into the mailbox, in front of what is still to
-    /// be taken over.
+    /// Puts a message that the machine itself sends into the mailbox, before signals that were not
+    /// taken over yet.
     pub(crate) fn receive_own(&mut self, message: Term) {
         let fragment = Fragment::copy_of(message);
         // SAFETY: just made, and in no list.
@@ -165,7 +166,7 @@ impl Process {
                 }
                 kind @ (Kind::ExitAlias | Kind::PriorityExitAlias) => {
                     let (reference, reason) = split_numbered(root);
-                    // Unlike a message, it leaves an alias active that is for one reply.
+                    // Unlike a message, it leaves an alias for one reply active.
                     if self.relations.aliases.contains_key(reference) {
                         let priority = kind == Kind::PriorityExitAlias
                             && self.relations.priority_aliases.contains_key(reference);
@@ -263,7 +264,7 @@ impl Process {
             }
             return;
         }
-        // `exit(self(), normal)` ends the process; `normal` from anybody else is ignored.
+        // `exit(self(), normal)` ends the process; `normal` from another process is ignored.
         if reason == Term::atom(am::NORMAL) && (linked || from != self.pid()) {
             return;
         }
@@ -313,8 +314,8 @@ impl Process {
         }
     }
 
-    /// The offset of system time has changed: a message for each monitor of it, which all stay.
-    /// `false` when there is none.
+    /// The offset of system time has changed: sends a message for each monitor of it; the monitors
+    /// stay. `false` when there is none.
     pub(crate) fn time_offset_changed(&mut self) -> bool {
         let offset_ns = self.vm.clock.offset_ns();
         let monitors: Vec<_> = self
@@ -352,7 +353,7 @@ impl Process {
         any
     }
 
-    /// Ends the queue: senders find the process gone from now on. What is still there is dropped.
+    /// Closes the queue: senders find the process gone from now on. Signals in it are refused.
     pub(crate) fn close_incoming(&mut self) {
         let mut at = self.shared().incoming.close();
         while !at.is_null() {
@@ -365,7 +366,7 @@ impl Process {
         }
     }
 
-    /// A signal that came too late: whoever asked for an answer gets one.
+    /// Frees a signal that came too late; a link or a monitor is answered with `noproc`.
     unsafe fn refuse(&mut self, signal: *mut Fragment) {
         // SAFETY: the signal is ours.
         unsafe {
@@ -388,8 +389,8 @@ impl Process {
         drop_signal(self.vm, signal);
     }
 
-    /// Takes the reply with this number, if it is there; its terms belong to the process's heap
-    /// then.
+    /// Takes the reply with this number; `None` until it is there. Its terms belong to the
+    /// process's heap then.
     pub fn take_reply(&mut self, number: u64) -> Option<Term> {
         let extra = self.extra.as_mut()?;
         let at = extra
@@ -405,7 +406,7 @@ impl Process {
         }
     }
 
-    /// A number for a reply to come.
+    /// A new number for a reply, under which [`Process::take_reply`] finds it.
     pub fn expect_reply(&mut self) -> u64 {
         let number = self.vm.next_ref().id;
         self.extra().replies.push((number, std::ptr::null_mut()));

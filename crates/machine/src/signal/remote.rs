@@ -27,6 +27,7 @@ pub struct RemotePid {
 }
 
 impl RemotePid {
+    /// The process that a pid of another node stands for; `None` for every other term.
     pub fn of(term: Term) -> Option<RemotePid> {
         let external =
             term.as_external().filter(|_| term.boxed_subtag() == Some(Subtag::ExternalPid))?;
@@ -34,13 +35,14 @@ impl RemotePid {
         let (number, serial) = (numbers[0] as u32, numbers[1] as u32);
         Some(RemotePid { node: external.node(), creation: external.creation(), number, serial })
     }
+    /// The pid, in a new external term.
     pub fn to_term<A: Alloc + ?Sized>(self, heap: &mut A) -> Term {
         let numbers = [u64::from(self.number), u64::from(self.serial)];
         heap.external(Subtag::ExternalPid, self.node, self.creation, &numbers)
     }
 }
 
-/// Numbers of a reference of any node.
+/// Words of a reference of any node, at most.
 pub const REF_NUMBERS_MAX: usize = 5;
 
 /// A reference of another node.
@@ -53,6 +55,7 @@ pub struct RemoteRef {
 }
 
 impl RemoteRef {
+    /// The reference that a term of another node is; `None` for every other term.
     pub fn of(term: Term) -> Option<RemoteRef> {
         let external =
             term.as_external().filter(|_| term.boxed_subtag() == Some(Subtag::ExternalRef))?;
@@ -64,13 +67,14 @@ impl RemoteRef {
         let count = given.len().min(REF_NUMBERS_MAX) as u8;
         Some(RemoteRef { node: external.node(), creation: external.creation(), count, numbers })
     }
+    /// The reference, in a new external term.
     pub fn to_term<A: Alloc + ?Sized>(self, heap: &mut A) -> Term {
         let numbers = self.numbers.map(u64::from);
         heap.external(Subtag::ExternalRef, self.node, self.creation, &numbers[..self.count.into()])
     }
 }
 
-/// What a signal to another node is for.
+/// The receiver of a signal to another node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum RemoteTo {
     Pid(RemotePid),
@@ -79,7 +83,7 @@ pub enum RemoteTo {
     Alias(RemoteRef),
 }
 
-/// A signal to another node; what it says of the sender is the sender's pid.
+/// A signal to another node. What it says of its sender is the pid of the sending process.
 #[derive(Clone, Copy)]
 pub enum RemoteSignal {
     Message {
@@ -146,7 +150,8 @@ pub enum RemoteSignal {
 }
 
 impl RemoteSignal {
-    /// Whether the sender has something to do with the other node from then on.
+    /// Whether the sender is related to the other node from then on, so that it is told of a lost
+    /// connection.
     pub fn relates(&self) -> bool {
         use RemoteSignal::{Link, Monitor, MonitorNode, SpawnRequest};
         matches!(self, Link { .. } | Monitor { .. } | MonitorNode | SpawnRequest { .. })
@@ -162,7 +167,8 @@ pub struct How {
     pub priority: bool,
 }
 
-/// What to do where so much waits to be written on a connection that senders are to wait.
+/// What to do with a signal while so much waits to be written on the connection that senders have
+/// to wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Busy {
     /// Send, and suspend the sender.
@@ -174,12 +180,13 @@ pub enum Busy {
 }
 
 impl How {
+    /// As `erlang:send/2`: connects if need be, and suspends the sender on a busy connection.
     pub const ORDINARY: How = How { connect: true, busy: Busy::Suspend, priority: false };
-    /// Of a process that ends, or that answers: it neither connects nor waits.
+    /// For a process that ends or that answers: neither connects nor waits.
     pub const PASSIVE: How = How { connect: false, busy: Busy::Ignore, priority: false };
 }
 
-/// What became of a signal to another node.
+/// The outcome of sending a signal to another node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sent {
     /// It is on its way, on the connection with this number.
@@ -365,6 +372,7 @@ impl RemoteRelations {
 }
 
 impl Relations {
+    /// The relations to other nodes, made when they are first asked for.
     pub fn remote(&mut self) -> &mut RemoteRelations {
         self.remote.get_or_insert_default()
     }
@@ -378,7 +386,7 @@ impl Relations {
         let link = self.remote.as_ref().and_then(|remote| remote.links.get(&pid));
         link.is_some_and(|link| link.priority && link.unlinking.is_none())
     }
-    /// Says whether it does.
+    /// Sets whether it does.
     pub(crate) fn set_priority_link_to(&mut self, pid: RemotePid, priority: bool) {
         if let Some(link) = self.remote.as_mut().and_then(|remote| remote.links.get_mut(&pid)) {
             link.priority = priority;

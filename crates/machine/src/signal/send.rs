@@ -1,4 +1,7 @@
 //! Sending signals: messages, exits, links, monitors, replies.
+//!
+//! `from` is the sender's pid or port, `to` the number of a local pid. `false`: there is no such
+//! process, and nothing was sent.
 
 use super::{Kind, deliver, drop_signal, new_signal, numbered_signal, wake};
 use crate::process::sequential::TOKEN_BIT;
@@ -8,7 +11,7 @@ use crate::vm::Vm;
 use swarmrt_heap::Fragment;
 use swarmrt_term::{Alloc, FragmentHeap, RefValue, Term, am};
 
-/// Sends a signal whose root is the pair of a token and of what its kind says.
+/// Sends a signal whose root is the pair of a token and of the root that its kind asks for.
 pub fn send_with_token(vm: &'static Vm, kind: Kind, from: Term, to: u64, pair: Term) -> bool {
     send_to(vm, to, || {
         let signal = new_signal(kind, from, pair);
@@ -18,19 +21,19 @@ pub fn send_with_token(vm: &'static Vm, kind: Kind, from: Term, to: u64, pair: T
     })
 }
 
-/// Sends a message with the token of the process that sends it, if it has one.
+/// Sends a message with the token of the sending process, if it has one.
 pub fn send_message_of(p: &mut Process, to: u64, message: Term) -> bool {
     let sent = sequential::send(p, Kind::Message, to, message, |_, _| message);
     sent.unwrap_or_else(|| send_message(p.vm, p.pid(), to, message))
 }
 
-/// An exit signal from a process, with its token, if it has one.
+/// Sends an exit signal (`exit/2`) from a process, with its token, if it has one.
 pub fn send_exit_of(p: &mut Process, to: u64, reason: Term) -> bool {
     let sent = exit_with_token(p, Kind::Exit, to, reason);
     sent.unwrap_or_else(|| send_exit(p.vm, p.pid(), to, reason))
 }
 
-/// A process that ends tells a linked one, with its token, if it has one.
+/// Sends the exit signal of a process that ends to a linked one, with its token, if it has one.
 pub(crate) fn send_link_exit_of(p: &mut Process, to: u64, reason: Term) -> bool {
     let sent = exit_with_token(p, Kind::LinkExit, to, reason);
     sent.unwrap_or_else(|| send_link_exit(p.vm, p.pid(), to, reason))
@@ -42,8 +45,8 @@ fn exit_with_token(p: &mut Process, kind: Kind, to: u64, reason: Term) -> Option
     sequential::send(p, kind, to, reason, shown)
 }
 
-/// Sends to whoever has the alias, with the token of the process that sends, if it has one.
-/// `priority`: a priority message where the alias takes such.
+/// Sends to the process that has the alias, with the token of the sending process, if it has one.
+/// `priority`: as a priority message, where the alias takes those.
 pub fn send_alias_of(
     p: &mut Process,
     given: Term,
@@ -56,8 +59,8 @@ pub fn send_alias_of(
     send_alias_with(p.vm, p.pid(), alias, message, token, priority)
 }
 
-/// Sends to whoever has the alias, with a token if one is given. `priority`: a priority message
-/// where the alias takes such.
+/// Sends to the process that has the alias, with a token if one is given. `priority`: as a priority
+/// message, where the alias takes those.
 pub fn send_alias_with(
     vm: &'static Vm,
     from: Term,
@@ -85,8 +88,8 @@ pub fn send_message(vm: &'static Vm, from: Term, to: u64, message: Term) -> bool
     send_to(vm, to, || new_signal(Kind::Message, from, message))
 }
 
-/// Sends messages that follow each other without anything between, so that whoever waits for the
-/// first finds the others, too.
+/// Sends messages with no other message between them, so that a process that waits for the first
+/// finds the others, too.
 pub fn send_together(vm: &'static Vm, from: Term, to: u64, messages: &[Term]) {
     let Some(cell) = vm.processes.get(to) else { return };
     let mut is_to_wake = false;
@@ -119,7 +122,7 @@ pub fn send_built(
     })
 }
 
-/// Sends a message that was already copied.
+/// Sends a message that was already copied. Without a receiver it is freed.
 pub fn send_fragment(vm: &'static Vm, to: u64, message: *mut Fragment) -> bool {
     match vm.processes.get(to) {
         Some(cell) => deliver(vm, cell, message),
@@ -130,12 +133,13 @@ pub fn send_fragment(vm: &'static Vm, to: u64, message: *mut Fragment) -> bool {
     }
 }
 
-/// Sends to whoever has the alias, if the process in its slot still does.
+/// Sends a message to the process that has the alias. `false` when the process in the alias's slot
+/// is gone; whether it still has the alias is seen by the receiver.
 pub fn send_alias(vm: &'static Vm, from: Term, alias: RefValue, message: Term) -> bool {
     send_through(vm, Kind::Alias, from, alias, message)
 }
 
-/// An exit signal to whoever has the alias.
+/// Sends an exit signal (`exit/2`) to the process that has the alias.
 pub fn send_exit_through(
     vm: &'static Vm,
     from: Term,
@@ -151,7 +155,7 @@ fn send_through(vm: &'static Vm, kind: Kind, from: Term, alias: RefValue, term: 
     send_through_as(vm, kind, false, from, alias, term)
 }
 
-/// `has_token`: the term is the pair of a token and of what the kind says.
+/// `has_token`: the term is the pair of a token and of the root that the kind asks for.
 fn send_through_as(
     vm: &'static Vm,
     kind: Kind,
@@ -170,35 +174,44 @@ fn send_through_as(
     deliver(vm, owner, signal)
 }
 
+/// Sends the signal of `exit/2`, which the receiver may trap or ignore.
 pub fn send_exit(vm: &'static Vm, from: Term, to: u64, reason: Term) -> bool {
     send_to(vm, to, || new_signal(Kind::Exit, from, reason))
 }
 
+/// Tells a linked process that `from`, a process or port, has ended. Ignored where the link is
+/// gone.
 pub fn send_link_exit(vm: &'static Vm, from: Term, to: u64, reason: Term) -> bool {
     send_to(vm, to, || new_signal(Kind::LinkExit, from, reason))
 }
 
+/// Makes the receiver add `from` to its links.
 pub fn send_link(vm: &'static Vm, from: Term, to: u64) -> bool {
     send_to(vm, to, || new_signal(Kind::Link, from, Term::NIL))
 }
 
+/// Makes the receiver drop `from` from its links.
 pub fn send_unlink(vm: &'static Vm, from: Term, to: u64) -> bool {
     send_to(vm, to, || new_signal(Kind::Unlink, from, Term::NIL))
 }
 
+/// Makes the receiver enter a monitor of `from`; `reference` is the number of the monitor's
+/// reference.
 pub fn send_monitor(vm: &'static Vm, from: Term, to: u64, reference: u64) -> bool {
     send_to(vm, to, || numbered_signal(Kind::Monitor, from, reference, Term::NIL))
 }
 
+/// Makes the receiver drop the monitor that `from` has entered with this number.
 pub fn send_demonitor(vm: &'static Vm, from: Term, to: u64, reference: u64) -> bool {
     send_to(vm, to, || numbered_signal(Kind::Demonitor, from, reference, Term::NIL))
 }
 
+/// Tells the owner of a monitor that `from`, which it watches, has ended.
 pub fn send_down(vm: &'static Vm, from: Term, to: u64, reference: u64, reason: Term) -> bool {
     send_to(vm, to, || numbered_signal(Kind::Down, from, reference, reason))
 }
 
-/// Sends the reply that a built-in of the process waits for.
+/// Sends a reply to the built-in of the process that waits for the one with this number.
 pub fn send_reply(vm: &'static Vm, to: u64, number: u64, reply: Term) -> bool {
     send_to(vm, to, || numbered_signal(Kind::Reply, Term::NONE, number, reply))
 }

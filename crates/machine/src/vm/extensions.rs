@@ -15,13 +15,14 @@ type State = &'static (dyn Any + Send + Sync);
 const PLACES: usize = 128;
 const _: () = assert!(PLACES.is_power_of_two());
 
+/// The state of other crates in one machine, at most one value of each type.
 pub struct Extensions {
     places: [OnceLock<(TypeId, State)>; PLACES],
     /// The places taken, in the order in which they were.
     order: Mutex<Vec<usize>>,
 }
 
-/// Hands through what a [`TypeId`] says of itself, which is a hash already.
+/// Passes on the hash that a [`TypeId`] has of itself.
 #[derive(Default)]
 struct Itself(u64);
 

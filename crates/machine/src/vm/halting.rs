@@ -1,9 +1,9 @@
-//! What is to be done before the machine halts, where halting waits for output (`flush`).
+//! What happens before the machine halts, where halting waits for output (`flush`).
 
 use crate::vm::Vm;
 use std::sync::OnceLock;
 
-/// Ends what is under way; it may wait.
+/// Ends calls of native libraries that are under way; it may wait.
 pub type BeforeHalt = fn(&'static Vm);
 
 /// Set by the crate that runs native libraries.
@@ -11,10 +11,11 @@ pub type BeforeHalt = fn(&'static Vm);
 pub struct Halting(OnceLock<BeforeHalt>);
 
 impl Halting {
+    /// Sets the function; the first one counts.
     pub fn set(&self, before: BeforeHalt) {
         self.0.get_or_init(|| before);
     }
-    /// Ends what is under way.
+    /// Calls the function, if one is set.
     pub fn prepare(&self, vm: &'static Vm) {
         if let Some(before) = self.0.get() {
             before(vm);

@@ -58,10 +58,11 @@ impl NameTable {
 }
 
 impl Names {
+    /// The pid or port registered under a name; `None` when there is none.
     pub fn whereis(&self, name: Atom) -> Option<Term> {
         self.table.read().objects.get(&name).copied()
     }
-    /// Whether the name was free, and the object without one.
+    /// Registers a local pid or port. `false` when the name is taken or the object has another one.
     pub fn register(&self, name: Atom, object: Term) -> bool {
         let mut table = self.table.write();
         if table.objects.contains_key(&name) || !table.named.insert(object.raw()) {
@@ -70,6 +71,7 @@ impl Names {
         table.objects.insert(name, object);
         true
     }
+    /// Frees a name. Returns the pid or port that had it.
     pub fn unregister(&self, name: Atom) -> Option<Term> {
         self.table.write().remove(name)
     }
@@ -79,6 +81,7 @@ impl Names {
             table.remove(name);
         }
     }
+    /// All names in use, in no order.
     pub fn all(&self) -> Vec<Atom> {
         self.table.read().objects.keys().copied().collect()
     }
@@ -96,23 +99,25 @@ pub struct Config {
     pub flags: Vec<(String, String)>,
     /// The OTP release whose libraries run.
     pub release: Release,
-    /// What a scheduler's thread does that has had nothing to do for a while, such as giving memory
+    /// Called by a scheduler's thread that has been idle for a while, for example to give memory
     /// back.
     pub when_idle: fn(),
-    /// What code cells hold without machine code, at entries and where calls return to; 0 where
-    /// there will be none.
+    /// What code cells hold while they have no machine code: entries, then return points. 0 in a
+    /// machine that never has any.
     pub no_code: [u64; 2],
 }
 
+/// Called for a process that ends, by the thread that ran it, while its terms are still there.
 pub type ExitHook = fn(&mut Process);
 
-/// Runs when a process is suspended (`true`) and when it goes on.
+/// Called when a process is suspended (`true`) and when it is resumed.
 pub type SuspendHook = fn(&mut Process, bool);
 
-/// The options of `spawn_opt` in a list, and whether there is to be a monitor; `None` for wrong
-/// ones.
+/// Reads the list of options of `spawn_opt`. Returns them, and whether a monitor is asked for;
+/// `None` for wrong options.
 pub type SpawnOptionsReader = fn(&Vm, Term) -> Option<(crate::process::spawn::SpawnOptions, bool)>;
 
+/// A machine: all its state, but for what `docs/architecture.md` lists under "Global state".
 pub struct Vm {
     threads: threads::Threads,
     pub config: Config,
@@ -148,16 +153,17 @@ pub struct Vm {
     pub spawn_options: OnceLock<SpawnOptionsReader>,
     inspector: OnceLock<&'static dyn Inspect>,
     default_max_heap: Mutex<Option<MaxHeapSize>>,
-    /// Entries in a stack trace.
+    /// Entries in a stack trace, at most.
     backtrace_depth: std::sync::atomic::AtomicUsize,
-    /// Who gets the machine's own log events: a pid, the name `logger`, or nobody (`undefined`).
+    /// Receiver of the machine's own log events: a pid, the name `logger`, or `undefined` for none.
     system_logger: Mutex<Term>,
-    /// What `erlang:halt` asked for; the thread that runs the machine waits for it.
+    /// The exit code, once `erlang:halt` was called; the thread that runs the machine waits for it.
     halt: (Mutex<Option<i32>>, parking_lot::Condvar),
-    /// Called when it is asked for.
+    /// Called when the machine is halted.
     halt_hooks: Mutex<Vec<HaltHook>>,
 }
 
+/// Called once, by the thread that halts the machine; see [`Vm::on_halt`].
 pub type HaltHook = Box<dyn FnOnce() + Send>;
 
 impl Config {
@@ -219,7 +225,7 @@ impl Vm {
         }))
     }
 
-    /// Frees a machine, and all that it has.
+    /// Frees a machine and all its memory.
     ///
     /// # Safety
     /// Its threads [have ended](Vm::end_threads), and nobody has a reference to it, to what is part
@@ -254,6 +260,7 @@ impl Vm {
         self.config.release
     }
 
+    /// The name and creation of this node, which all machines of the program share.
     pub fn node(&self) -> NodeInfo {
         NodeInfo::this()
     }
@@ -274,9 +281,11 @@ impl Vm {
     fn count_ref(&self) -> u64 {
         self.next_ref.fetch_add(1, Ordering::Relaxed)
     }
+    /// A number that differs from all others given out, from 1, for `erlang:unique_integer/1`.
     pub fn next_unique(&self) -> u64 {
         self.next_unique.fetch_add(1, Ordering::Relaxed)
     }
+    /// A number greater than all others given out, from 0, for `unique_integer([monotonic])`.
     pub fn next_monotonic_unique(&self) -> u64 {
         self.next_monotonic_unique.fetch_add(1, Ordering::SeqCst)
     }
@@ -287,10 +296,11 @@ impl Vm {
         self.extensions.get()
     }
 
-    /// Has `hook` called for every process that ends.
+    /// Adds a function to be called for every process that ends.
     pub fn add_exit_hook(&self, hook: ExitHook) {
         self.exit_hooks.write().push(hook);
     }
+    /// Adds a function to be called when a process is suspended and when it is resumed.
     pub fn add_suspend_hook(&self, hook: SuspendHook) {
         self.suspend_hooks.write().push(hook);
     }
@@ -300,36 +310,42 @@ impl Vm {
     pub(crate) fn exit_hooks(&self) -> Vec<ExitHook> {
         self.exit_hooks.read().clone()
     }
-    /// Says what runs code; once, before any is loaded.
+    /// Sets the engine; once, before any code is loaded.
     pub fn set_engine(&self, engine: Box<dyn Engine>) {
         let fresh = self.engine.set(engine).is_ok();
         assert!(fresh, "a machine has one engine");
     }
+    /// The engine that runs code.
+    ///
     /// # Panics
     /// When there is none yet.
     pub fn engine(&self) -> &dyn Engine {
         self.engine.get().expect("an engine is set when the machine is assembled").as_ref()
     }
-    /// Says who keeps the ports; once, before the machine starts.
+    /// Sets the crate's object that keeps the ports; once, before the machine starts.
     pub fn set_ports(&self, host: Box<dyn PortHost>) {
         let fresh = self.ports.set(host).is_ok();
         assert!(fresh, "ports are kept by one crate");
     }
+    /// What keeps the ports; `None` in a machine without them.
     pub fn ports(&self) -> Option<&dyn PortHost> {
         self.ports.get().map(Box::as_ref)
     }
-    /// Says who keeps the connections to other nodes; once, before the machine starts.
+    /// Sets the crate's object that keeps the connections to other nodes; once, before the machine
+    /// starts.
     pub fn set_remote(&self, remote: Box<dyn Remote>) {
         let fresh = self.remote.set(remote).is_ok();
         assert!(fresh, "connections are kept by one crate");
     }
+    /// What keeps the connections to other nodes; `None` in a machine without them.
     pub fn remote(&self) -> Option<&dyn Remote> {
         self.remote.get().map(Box::as_ref)
     }
-    /// Says who tells of the machine in break menus and crash dumps; the first one counts.
+    /// Sets what describes the machine in break menus and crash dumps; the first one counts.
     pub fn set_inspector(&self, inspector: &'static dyn Inspect) {
         self.inspector.get_or_init(|| inspector);
     }
+    /// What describes the machine in break menus and crash dumps; `None` until it is set.
     pub fn inspector(&self) -> Option<&'static dyn Inspect> {
         self.inspector.get().copied()
     }
@@ -337,23 +353,27 @@ impl Vm {
     pub fn is_alive(&self) -> bool {
         self.node().name != am::NONODE || self.awaits_name.load(Ordering::Relaxed)
     }
+    /// Entries in a stack trace, at most (`system_flag(backtrace_depth)`).
     pub fn backtrace_depth(&self) -> usize {
         self.backtrace_depth.load(Ordering::Relaxed)
     }
-    /// The depth before.
+    /// Sets the depth. Returns the one before.
     pub fn set_backtrace_depth(&self, depth: usize) -> usize {
         self.backtrace_depth.swap(depth, Ordering::Relaxed)
     }
+    /// The receiver of the machine's own log events: a pid, `logger`, or `undefined` for none.
     pub fn system_logger(&self) -> Term {
         *self.system_logger.lock()
     }
-    /// Who got the events before.
+    /// Sets the receiver. Returns the one before.
     pub fn set_system_logger(&self, receiver: Term) -> Term {
         std::mem::replace(&mut *self.system_logger.lock(), receiver)
     }
+    /// The limit of the heap that new processes get (`+hmax`); `None` for no limit.
     pub fn default_max_heap_size(&self) -> Option<MaxHeapSize> {
         *self.default_max_heap.lock()
     }
+    /// Sets the limit that new processes get, in place of `+hmax`.
     pub fn set_default_max_heap_size(&self, limit: Option<MaxHeapSize>) {
         *self.default_max_heap.lock() = limit;
     }
@@ -366,20 +386,22 @@ impl Vm {
         drop(halt);
         std::mem::take(&mut *self.halt_hooks.lock()).into_iter().for_each(|hook| hook());
     }
-    /// Has something done when the machine is halted; at once where it is already.
+    /// Calls `hook` when the machine is halted; at once where it is halted already.
     pub fn on_halt(&self, hook: HaltHook) {
         self.halt_hooks.lock().push(hook);
         if self.is_halting() {
             std::mem::take(&mut *self.halt_hooks.lock()).into_iter().for_each(|hook| hook());
         }
     }
+    /// Whether the pid with this number is one of [`Vm::system_processes`].
     pub fn is_system_process(&self, pid: u64) -> bool {
         self.system_processes.get().is_some_and(|pids| pids.contains(&pid))
     }
+    /// Whether [`Vm::halt`] was called.
     pub fn is_halting(&self) -> bool {
         self.halt.0.lock().is_some()
     }
-    /// Waits until somebody halts the machine; its exit code.
+    /// Waits until the machine is halted. Returns the exit code.
     pub fn wait_for_halt(&self) -> i32 {
         let mut halt = self.halt.0.lock();
         loop {
@@ -416,8 +438,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Sends to a pid, a registered name's owner, or an alias of this node. `false` when nobody is
-    /// there.
+    /// Sends to a pid, to the process registered under a name, or to an alias of this node. `false`
+    /// when there is no such process.
     pub fn send(&'static self, from: Term, to: Term, message: Term) -> bool {
         if let Some(pid) = to.as_pid() {
             return signal::send_message(self, from, pid, message);
@@ -436,7 +458,7 @@ impl Vm {
 }
 
 impl Vm {
-    /// Has a process woken at a time when its receive is over; see
+    /// Wakes a process at `at_ns` (nanoseconds since the start), when its receive times out; see
     /// [`ReceiveTimer`](crate::process::ReceiveTimer).
     pub fn start_receive_timer(
         &self,

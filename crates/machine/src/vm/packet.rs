@@ -5,6 +5,7 @@ use std::ops::Range;
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Term, am, atom};
 
+/// How packets are told apart in a stream: the types of `erlang:decode_packet/3`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Raw,
@@ -23,6 +24,7 @@ pub enum Kind {
     SslTls,
 }
 
+/// The options `packet_size`, `line_length` and `line_delimiter` of `erlang:decode_packet/3`.
 pub struct Limits {
     /// Bytes of the longest packet; 0 is any.
     pub packet: usize,
@@ -31,7 +33,7 @@ pub struct Limits {
     pub delimiter: u8,
 }
 
-/// Where a packet ends.
+/// Where the first packet of the bytes ends.
 pub enum Frame {
     Whole(usize),
     /// Not all is there; how many bytes the packet has, when that can be told.
@@ -96,7 +98,7 @@ pub fn frame(kind: Kind, bytes: &[u8], limits: &Limits) -> Frame {
     }
 }
 
-/// A client hello of SSL version 2.
+/// Whether a record begins a client hello of SSL version 2. `bytes` has at least three bytes.
 pub fn is_old_hello(bytes: &[u8]) -> bool {
     bytes[0] & 0x80 != 0 && bytes[2] == 1
 }

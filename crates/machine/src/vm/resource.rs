@@ -1,12 +1,11 @@
-//! Things that a program holds through a reference, and that go when the last copy of the reference
-//! does.
+//! Values that a program holds through a reference, and that are dropped with its last copy.
 //!
 //! Such a reference holds counted shared memory
 //! ([`LocalRef::counted_words`](swarmrt_term::LocalRef::counted_words)): its first word is the mark
-//! of a type, the second the thing's number in a table. When only the table is left to hold the
-//! memory, no reference is left in any heap, and the thing is dropped with the next sweep: when
-//! there are many, or when whoever keeps them asks for one. One that belongs to a process goes with
-//! that process at the latest.
+//! of a type, the second the value's number in a table. When the table alone holds the memory, no
+//! heap has a reference any more, and the next sweep drops the value: when there are many, or when
+//! the table's owner asks for one. A value that belongs to a process is dropped with that process
+//! at the latest.
 
 use crate::process::Process;
 use parking_lot::RwLock;
@@ -15,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_term::{Alloc, RefKind, SharedBytes, Term};
 
-/// Things of one type.
+/// The values of one type.
 pub struct Resources<T> {
     mark: u64,
     table: RwLock<Table<T>>,
@@ -23,10 +22,10 @@ pub struct Resources<T> {
 
 struct Table<T> {
     entries: HashMap<u64, Entry<T>>,
-    /// What belongs to each process that something belongs to.
+    /// The numbers of the values that belong to a process.
     of_owners: HashMap<u64, HashSet<u64>>,
     next: u64,
-    /// When there are so many, those that nobody holds are dropped.
+    /// Number of entries from which on adding one sweeps first.
     sweep_at: usize,
 }
 
@@ -47,7 +46,7 @@ impl<T> Table<T> {
             }
         }
     }
-    /// Takes out what nobody holds.
+    /// Takes out the values that no reference stands for.
     fn sweep(&mut self) -> Vec<Entry<T>> {
         let swept: Vec<_> =
             self.entries.extract_if(|_, entry| entry.shared.references() == 1).collect();
@@ -82,12 +81,12 @@ impl<T> Default for Resources<T> {
 }
 
 impl<T> Resources<T> {
-    /// Keeps a thing; the reference that stands for it.
+    /// Keeps a value. Returns the reference that stands for it.
     pub fn add(&self, p: &mut Process, value: Arc<T>) -> Term {
         self.add_for(p, value, None)
     }
 
-    /// Keeps a thing that belongs to the process; the reference that stands for it.
+    /// Keeps a value that belongs to the process. Returns the reference that stands for it.
     pub fn add_owned(&self, p: &mut Process, value: Arc<T>) -> Term {
         let owner = p.id();
         self.add_for(p, value, Some(owner))
@@ -114,19 +113,20 @@ impl<T> Resources<T> {
                 table.of_owners.entry(owner).or_default().insert(number);
             }
         }
-        // What is dropped may take its time.
+        // Dropping may take time: not under the lock.
         drop(swept);
         p.counted_ref(shared)
     }
 
-    /// Drops those that nobody holds.
+    /// Drops the values that no reference stands for.
     pub fn sweep(&self) {
         let swept = self.table.write().sweep();
-        // What is dropped may take its time.
+        // Dropping may take time: not under the lock.
         drop(swept);
     }
 
-    /// The number of what the reference stands for or stood for, if it is one of these.
+    /// The number of the value that a reference stands for or stood for; `None` for other
+    /// references.
     fn number(&self, reference: Term) -> Option<u64> {
         let reference = reference
             .as_local_ref()
@@ -136,28 +136,28 @@ impl<T> Resources<T> {
             .then(|| words[1].load(Ordering::Relaxed))
     }
 
-    /// Whether the reference stands for one of these, or did before it was removed.
+    /// Whether a reference stands for a value of this table, or did before the value was removed.
     pub fn stood_for(&self, reference: Term) -> bool {
         self.number(reference).is_some()
     }
 
-    /// What the reference stands for, if it is one of these.
+    /// The value that a reference stands for; `None` for other references and removed values.
     pub fn get(&self, reference: Term) -> Option<Arc<T>> {
         let number = self.number(reference)?;
         self.table.read().entries.get(&number).map(|entry| entry.value.clone())
     }
 
-    /// Whether `wanted` holds for one of them.
+    /// Whether `wanted` holds for some value.
     pub fn any(&self, wanted: impl Fn(&T) -> bool) -> bool {
         self.table.read().entries.values().any(|entry| wanted(&entry.value))
     }
 
-    /// For how many of them `wanted` holds.
+    /// The number of values for which `wanted` holds.
     pub fn count(&self, wanted: impl Fn(&T) -> bool) -> usize {
         self.table.read().entries.values().filter(|entry| wanted(&entry.value)).count()
     }
 
-    /// Takes out what the reference stands for, if it is one of these.
+    /// Removes the value that a reference stands for; `None` when there is none.
     pub fn remove(&self, reference: Term) -> Option<Arc<T>> {
         let number = self.number(reference)?;
         let mut table = self.table.write();
@@ -166,7 +166,7 @@ impl<T> Resources<T> {
         Some(entry.value)
     }
 
-    /// Drops what belongs to a process.
+    /// Drops the values that belong to a process.
     pub fn remove_owned_by(&self, pid: u64) {
         if !self.table.read().of_owners.contains_key(&pid) {
             return;

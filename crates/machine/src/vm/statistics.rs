@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use swarmrt_heap::collect::block_words_for;
 use swarmrt_term::usage::Tally;
 
+/// What the machine has counted since its start.
 #[derive(Default)]
 pub struct Statistics {
     /// Times that a scheduler took up a process.
@@ -39,10 +40,11 @@ impl Default for ProcessDefaults {
 
 macro_rules! default_flag {
     ($flag:ident, $set:ident) => {
+        /// The value that new processes start with.
         pub fn $flag(&self) -> u32 {
             self.$flag.load(Ordering::Relaxed)
         }
-        /// The value before.
+        /// Sets the value. Returns the one before.
         pub fn $set(&self, value: u32) -> u32 {
             self.$flag.swap(value, Ordering::Relaxed)
         }
@@ -70,6 +72,7 @@ impl ProcessDefaults {
     default_flag!(min_bin_vheap_words, set_min_bin_vheap_words);
     default_flag!(fullsweep_after, set_fullsweep_after);
 
+    /// Whether new processes have `{message_queue_data, off_heap}` (`+hmqd`).
     pub fn off_heap_messages(&self) -> bool {
         self.off_heap_messages.load(Ordering::Relaxed)
     }

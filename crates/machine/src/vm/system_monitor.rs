@@ -1,4 +1,4 @@
-//! Who is told of processes that hold others up: `erlang:system_monitor/2`.
+//! `erlang:system_monitor/2`: a process that is told of processes that hold others up.
 
 use crate::process::Process;
 use crate::signal;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom};
 
-/// From when on something is reported.
+/// Limits beyond which something is reported; `None` and `false`: never.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Limits {
     /// Milliseconds that a collection takes.
@@ -22,21 +22,23 @@ pub struct Limits {
     pub busy_dist_port: bool,
 }
 
+/// The settings of `erlang:system_monitor/2`, one for each machine.
 #[derive(Default)]
 pub struct SystemMonitor {
     /// The process that is told, and of what.
     settings: Mutex<Option<(u64, Limits)>>,
-    /// Whether collections, and turns, are to be measured: what is asked where time counts.
+    /// Whether collections are measured, to be read where time counts.
     measures_collections: AtomicBool,
     measures_turns: AtomicBool,
 }
 
 impl SystemMonitor {
+    /// The number of the monitor's pid and the limits; `None` when nobody monitors.
     pub fn settings(&self) -> Option<(u64, Limits)> {
         *self.settings.lock()
     }
 
-    /// Changes the settings; those before.
+    /// Replaces the settings. Returns those before.
     pub fn set(&self, new: Option<(u64, Limits)>) -> Option<(u64, Limits)> {
         let mut settings = self.settings.lock();
         self.note(new);
@@ -52,7 +54,7 @@ impl SystemMonitor {
         self.measures_turns.store(limits.long_schedule_ms.is_some(), Ordering::Relaxed);
     }
 
-    /// A process has ended: if it was the one that is told, nobody is any more.
+    /// A process has ended: if it was the monitor, there is none any more.
     pub fn process_ended(&self, pid: u64) {
         let mut settings = self.settings.lock();
         if settings.is_some_and(|(monitor, _)| monitor == pid) {
@@ -73,7 +75,7 @@ impl SystemMonitor {
         self.measures_turns.load(Ordering::Relaxed).then(|| clock.since_start_ns())
     }
 
-    /// Whom to tell of `process`, which nobody is told about himself.
+    /// The monitor that is told about `process`, unless it is the monitor itself.
     fn for_process(&self, process: &Process) -> Option<(u64, Limits)> {
         self.settings().filter(|&(monitor, _)| monitor != process.id())
     }

@@ -54,24 +54,24 @@ impl Vm {
         Ok(())
     }
 
-    /// Has `wake` called when the machine's threads are to end.
+    /// Registers `wake`, which is called when the machine's threads have to end.
     pub fn wake_to_end(&self, wake: impl Fn() + Send + Sync + 'static) {
         self.threads.wakers.lock().push(Box::new(wake));
     }
 
-    /// Whether the machine's threads are to end: none waits for anything any more.
+    /// Whether the machine's threads have to end: none may wait any more.
     #[inline]
     pub fn threads_are_to_end(&self) -> bool {
         self.threads.are_to_end.load(Ordering::Acquire)
     }
 
-    /// Has the machine never freed, for something that refers to it for good; the first reason
+    /// Prevents the machine from being freed, for code that refers to it for good; the first reason
     /// counts.
     pub fn keep_because(&self, why: &'static str) {
         self.threads.kept_because.get_or_init(|| why);
     }
 
-    /// Why the machine is never freed, if it is not.
+    /// The reason why the machine is never freed; `None` when it may be.
     pub fn kept_because(&self) -> Option<&'static str> {
         self.threads.kept_because.get().copied()
     }

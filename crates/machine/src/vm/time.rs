@@ -31,6 +31,7 @@ impl TimeWarpMode {
             .into_iter()
             .find(|mode| mode.name() == name)
     }
+    /// The name, as `erlang:system_info(time_warp_mode)` returns it.
     pub fn name(self) -> &'static str {
         match self {
             TimeWarpMode::No => "no_time_warp",
@@ -94,9 +95,11 @@ impl Clock {
             last_unique_us: AtomicI64::new(0),
         }
     }
+    /// Whether and how system time follows the operating system's: the flag `+C`.
     pub fn mode(&self) -> TimeWarpMode {
         self.mode
     }
+    /// Whether monotonic time goes steadily: the flag `+c`.
     pub fn correction(&self) -> bool {
         self.correction
     }
@@ -120,7 +123,7 @@ impl Clock {
     pub fn watch_offset(&self, pid: u64) {
         self.watchers.lock().insert(pid);
     }
-    /// Tells those who monitor the offset when it has changed.
+    /// Tells the processes that monitor the offset, if it has changed.
     #[inline]
     pub fn tell_change(&self, vm: &'static Vm) {
         if self.changed.load(Ordering::Relaxed) && self.changed.swap(false, Ordering::Acquire) {
@@ -146,6 +149,7 @@ impl Clock {
     pub fn since_start_ns(&self) -> u64 {
         self.started.elapsed().as_nanos() as u64
     }
+    /// Erlang monotonic time in nanoseconds; it starts far below zero.
     #[inline]
     pub fn monotonic_ns(&self) -> i64 {
         if self.correction || self.mode == TimeWarpMode::Multi {
@@ -154,6 +158,7 @@ impl Clock {
         let now_ns = MONOTONIC_START_NS + (os_system_time_ns() - self.started_os_ns);
         now_ns.max(self.last_monotonic_ns.fetch_max(now_ns, Ordering::Relaxed))
     }
+    /// Erlang monotonic time at the machine's start, in nanoseconds.
     pub fn start_ns(&self) -> i64 {
         MONOTONIC_START_NS
     }
@@ -161,7 +166,7 @@ impl Clock {
     pub fn end_ns(&self) -> i64 {
         MONOTONIC_START_NS + REACH_NS
     }
-    /// What added to monotonic time gives system time.
+    /// Nanoseconds to add to Erlang monotonic time for Erlang system time.
     pub fn offset_ns(&self) -> i64 {
         let now = self.since_start_ns();
         if now >= self.next_check_ns.load(Ordering::Relaxed) {
@@ -174,6 +179,7 @@ impl Clock {
         }
         self.offset_ns.load(Ordering::Relaxed)
     }
+    /// Erlang system time: nanoseconds since the Unix epoch.
     pub fn system_ns(&self) -> i64 {
         self.monotonic_ns() + self.offset_ns()
     }
@@ -188,6 +194,7 @@ impl Clock {
             .unwrap_or(now_us);
         now_us.max(last_us + 1)
     }
+    /// The instant of the operating system's clock that many nanoseconds after the machine's start.
     pub fn instant_at(&self, since_start_ns: u64) -> Instant {
         self.started + std::time::Duration::from_nanos(since_start_ns)
     }

@@ -10,9 +10,11 @@ pub type Count = fn() -> (usize, usize);
 pub struct WatchedDescriptors(OnceLock<Count>);
 
 impl WatchedDescriptors {
+    /// Sets the function that counts; the first one counts.
     pub fn set(&self, count: Count) {
         self.0.get_or_init(|| count);
     }
+    /// Descriptors of linked-in drivers, and of other native libraries; none where nothing is set.
     pub fn count(&self) -> (usize, usize) {
         self.0.get().map_or((0, 0), |count| count())
     }

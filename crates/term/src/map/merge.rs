@@ -74,7 +74,7 @@ fn merge_children<A: Alloc + ?Sized>(
     (bitmap_a | bitmap_b, branches)
 }
 
-/// The same of two that stand in the same place below a root, and are pairs or inner nodes.
+/// Merges two children at the same place of two tries, each a pair or an inner node.
 fn merge_nodes<A: Alloc + ?Sized>(
     alloc: &mut A,
     first: Term,

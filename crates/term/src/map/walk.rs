@@ -23,6 +23,8 @@ impl PairList {
         let start = alloc.alloc((2 + PairList::PAIR_WORDS) * count);
         PairList { start, cell: start }
     }
+    /// Adds a pair at the end of the list.
+    ///
     /// # Safety
     /// No more pairs are written than the list is for.
     #[inline]
@@ -39,7 +41,7 @@ impl PairList {
             *pair.sub(1) = Term::from_cons_ptr(self.cell).raw();
         }
     }
-    /// All pairs below a node of a trie, in its order or the opposite one.
+    /// Adds all pairs below a node of a trie, in its order or the opposite one.
     ///
     /// # Safety
     /// As for [`PairList::push`].
@@ -56,6 +58,8 @@ impl PairList {
             }
         }
     }
+    /// Ends the list with `tail`.
+    ///
     /// # Safety
     /// As many pairs were written as the list is for.
     unsafe fn finish(self, tail: Term) -> Term {
@@ -132,6 +136,7 @@ pub struct TrieIter<'a> {
 }
 
 impl TrieIter<'_> {
+    /// Starts at the first pair in the trie's order.
     pub fn new(map: HashMap) -> TrieIter<'static> {
         TrieIter { levels: vec![map.children().iter()] }
     }
