@@ -54,9 +54,9 @@ enum Later {
 }
 
 struct Hasher {
-    alpha: u64,
-    beta: u64,
-    ticks: u64,
+    h1: u64,
+    h2: u64,
+    words: u64,
     later: SmallVec<[Later; 8]>,
     /// Whether native records have their mark.
     has_records: bool,
@@ -80,8 +80,7 @@ fn finish(mut word: u64) -> u64 {
 
 fn compound_hash(term: Term, salt: u64) -> u64 {
     let has_records = release::current() >= Release::R29;
-    let mut hasher =
-        Hasher { alpha: salt, beta: salt, ticks: 0, later: SmallVec::new(), has_records };
+    let mut hasher = Hasher { h1: salt, h2: salt, words: 0, later: SmallVec::new(), has_records };
     let mut next = Some(term);
     loop {
         stop::step();
@@ -90,7 +89,7 @@ fn compound_hash(term: Term, salt: u64) -> u64 {
             None => match hasher.later.pop() {
                 Some(Later::Term(term)) => Some(term),
                 Some(Later::LastTail(term)) => {
-                    hasher.beta(Mark::Tail as u64);
+                    hasher.mix_second(Mark::Tail as u64);
                     Some(term)
                 }
                 Some(Later::Node(node)) => {
@@ -108,37 +107,37 @@ fn halves(low: u32, high: u32) -> u64 {
 }
 
 impl Hasher {
-    fn alpha(&mut self, word: u64) {
-        self.alpha ^= alpha_word(word);
-        self.alpha = self.alpha.rotate_left(27).wrapping_add(self.beta);
-        self.alpha = self.alpha.wrapping_mul(5).wrapping_add(0x52dc_e729);
-        self.ticks += 1;
+    fn mix_first(&mut self, word: u64) {
+        self.h1 ^= first_word(word);
+        self.h1 = self.h1.rotate_left(27).wrapping_add(self.h2);
+        self.h1 = self.h1.wrapping_mul(5).wrapping_add(0x52dc_e729);
+        self.words += 1;
     }
-    fn beta(&mut self, word: u64) {
-        self.beta ^= beta_word(word);
-        self.beta = self.beta.rotate_left(31).wrapping_add(self.alpha);
-        self.beta = self.beta.wrapping_mul(5).wrapping_add(0x3849_5ab5);
-        self.ticks += 1;
+    fn mix_second(&mut self, word: u64) {
+        self.h2 ^= second_word(word);
+        self.h2 = self.h2.rotate_left(31).wrapping_add(self.h1);
+        self.h2 = self.h2.wrapping_mul(5).wrapping_add(0x3849_5ab5);
+        self.words += 1;
     }
     fn mark(&mut self, mark: Mark) {
-        self.alpha(self.number(mark));
+        self.mix_first(self.number(mark));
     }
     /// A mark, and a number in the high half.
     fn mark_with(&mut self, mark: Mark, number: u32) {
-        self.alpha(self.number(mark) | u64::from(number) << 32);
+        self.mix_first(self.number(mark) | u64::from(number) << 32);
     }
     fn number(&self, mark: Mark) -> u64 {
         let number = mark as u64;
         if self.has_records && number >= RECORD { number + 1 } else { number }
     }
     fn result(self) -> u64 {
-        let (mut alpha, mut beta) = (self.alpha ^ self.ticks, self.beta ^ self.ticks);
-        alpha = alpha.wrapping_add(beta);
-        beta = beta.wrapping_add(alpha);
-        (alpha, beta) = (finish(alpha), finish(beta));
-        alpha = alpha.wrapping_add(beta);
-        beta = beta.wrapping_add(alpha);
-        alpha ^ beta
+        let (mut h1, mut h2) = (self.h1 ^ self.words, self.h2 ^ self.words);
+        h1 = h1.wrapping_add(h2);
+        h2 = h2.wrapping_add(h1);
+        (h1, h2) = (finish(h1), finish(h2));
+        h1 = h1.wrapping_add(h2);
+        h2 = h2.wrapping_add(h1);
+        h1 ^ h2
     }
 
     /// A part of a term: mixed now, or when its turn comes.
@@ -153,7 +152,7 @@ impl Hasher {
     }
     fn immediate(&mut self, word: u64) {
         self.mark(Mark::Immediate);
-        self.beta(word);
+        self.mix_second(word);
     }
     /// All parts but the last, which is next.
     fn parts(&mut self, parts: &[Term]) -> Option<Term> {
@@ -173,18 +172,18 @@ impl Hasher {
             Kind::Cons(_) => return self.list(term),
             Kind::Tuple(tuple) => {
                 self.mark(Mark::Tuple);
-                self.beta(tuple.arity() as u64);
+                self.mix_second(tuple.arity() as u64);
                 return self.parts(tuple.elements());
             }
             Kind::Record(record) => {
-                self.alpha(RECORD);
-                self.beta(record.values().len() as u64 + 1);
+                self.mix_first(RECORD);
+                self.mix_second(record.values().len() as u64 + 1);
                 self.part(Term::small(record.definition_hash().into()));
                 return self.parts(record.values());
             }
             Kind::FlatMap(map) => {
                 self.mark(Mark::FlatMap);
-                self.beta(map.size() as u64);
+                self.mix_second(map.size() as u64);
                 let (&last_key, keys) = map.keys().split_last()?;
                 let (&last_value, values) = map.values().split_last()?;
                 for (&key, &value) in keys.iter().zip(values) {
@@ -198,50 +197,50 @@ impl Hasher {
                 const BRANCHES: usize = 16;
                 let is_full = map.children().len() == BRANCHES;
                 self.mark(if is_full { Mark::FullRoot } else { Mark::SparseRoot });
-                self.beta(map.size() as u64);
+                self.mix_second(map.size() as u64);
                 return self.children(map.children());
             }
             Kind::Fun(fun) => {
                 let identity = fun.identity();
                 self.mark_with(Mark::Fun, fun.free().len() as u32);
-                self.beta(halves(identity.index, identity.old_uniq));
+                self.mix_second(halves(identity.index, identity.old_uniq));
                 self.immediate(immediate_word(Term::atom(identity.module)).unwrap_or(0));
                 return self.parts(fun.free());
             }
             Kind::ExportFun(fun) => {
                 let mfa = fun.mfa();
                 self.mark_with(Mark::ExportFun, mfa.arity);
-                self.beta(halves(mfa.module.index(), mfa.function.index()));
+                self.mix_second(halves(mfa.module.index(), mfa.function.index()));
             }
             Kind::Bits(bits) => self.bits(bits),
             Kind::Small(value) => self.digits(value < 0, &[value.unsigned_abs()]),
             Kind::Big(big) => self.digits(big.is_negative(), big.digits()),
             Kind::Float(value) => {
                 self.mark(Mark::Float);
-                self.beta(value.to_bits());
+                self.mix_second(value.to_bits());
             }
             Kind::Ref(reference) => {
                 let [first, second, third] = reference.numbers();
                 self.mark_with(Mark::Ref, first);
-                self.beta(halves(second, third));
+                self.mix_second(halves(second, third));
             }
             Kind::ExternalRef(reference) => {
                 // Missing numbers are zero: references of different lengths may be equal.
                 let number =
                     |at: usize| reference.numbers().get(at).map_or(0, |&number| number as u32);
                 self.mark_with(Mark::ExternalRef, number(0));
-                self.beta(halves(number(1), number(2)));
-                self.alpha(halves(reference.node().index(), reference.creation()));
+                self.mix_second(halves(number(1), number(2)));
+                self.mix_first(halves(reference.node().index(), reference.creation()));
             }
             Kind::ExternalPid(pid) => {
                 self.mark(Mark::ExternalPid);
-                self.beta(halves(pid.node().index(), pid.creation()));
-                self.alpha(halves(pid.numbers()[0] as u32, pid.numbers()[1] as u32));
+                self.mix_second(halves(pid.node().index(), pid.creation()));
+                self.mix_first(halves(pid.numbers()[0] as u32, pid.numbers()[1] as u32));
             }
             Kind::ExternalPort(port) => {
                 self.mark(Mark::ExternalPort);
-                self.beta(halves(port.node().index(), port.creation()));
-                self.alpha(halves(port.numbers()[0] as u32, port.numbers()[1] as u32));
+                self.mix_second(halves(port.node().index(), port.creation()));
+                self.mix_first(halves(port.numbers()[0] as u32, port.numbers()[1] as u32));
             }
             Kind::Atom(_)
             | Kind::Nil
@@ -274,7 +273,7 @@ impl Hasher {
         let (head, tail) = (cell.head(), cell.tail());
         if let Some(word) = immediate_word(head) {
             self.mark_with(Mark::Immediate, Mark::Head as u32);
-            self.beta(word);
+            self.mix_second(word);
             if !tail.is_cons() {
                 self.mark(Mark::Tail);
             }
@@ -285,7 +284,7 @@ impl Hasher {
         Some(head)
     }
     fn string(&mut self, count: u64, word: u32) {
-        self.alpha(Mark::String as u64 | count << 8 | u64::from(word) << 32);
+        self.mix_first(Mark::String as u64 | count << 8 | u64::from(word) << 32);
     }
 
     fn children(&mut self, children: &[Term]) -> Option<Term> {
@@ -306,17 +305,17 @@ impl Hasher {
         self.mark_with(if negative { Mark::Negative } else { Mark::Positive }, digits.len() as u32);
         let mut pairs = digits.chunks_exact(2);
         for pair in &mut pairs {
-            self.alpha(pair[0]);
-            self.beta(pair[1]);
+            self.mix_first(pair[0]);
+            self.mix_second(pair[1]);
         }
         if let [last] = pairs.remainder() {
-            self.beta(*last);
+            self.mix_second(*last);
         }
     }
 
     fn bits(&mut self, bits: Bits) {
         self.mark(Mark::Bits);
-        self.beta(bits.bit_size as u64);
+        self.mix_second(bits.bit_size as u64);
         if bits.bit_size == 0 {
             return;
         }
@@ -325,27 +324,27 @@ impl Hasher {
         let (whole, extra) = (bits.bit_size / 8, bits.bit_size % 8);
         let mut blocks = bytes[..whole].chunks_exact(16);
         for block in &mut blocks {
-            self.alpha(little_endian(&block[..8]));
-            self.beta(little_endian(&block[8..]));
+            self.mix_first(little_endian(&block[..8]));
+            self.mix_second(little_endian(&block[8..]));
         }
         let rest = blocks.remainder();
         let (low, high) = rest.split_at(rest.len().min(8));
         if !high.is_empty() {
-            self.beta ^= beta_word(little_endian(high));
+            self.h2 ^= second_word(little_endian(high));
         }
         if !low.is_empty() {
-            self.alpha ^= alpha_word(little_endian(low));
+            self.h1 ^= first_word(little_endian(low));
         }
         if extra > 0 {
-            self.alpha(u64::from(bytes[whole] >> (8 - extra)));
+            self.mix_first(u64::from(bytes[whole] >> (8 - extra)));
         }
     }
 }
 
-fn alpha_word(word: u64) -> u64 {
+fn first_word(word: u64) -> u64 {
     word.wrapping_mul(FIRST).rotate_left(31).wrapping_mul(SECOND)
 }
-fn beta_word(word: u64) -> u64 {
+fn second_word(word: u64) -> u64 {
     word.wrapping_mul(SECOND).rotate_left(33).wrapping_mul(FIRST)
 }
 
