@@ -122,7 +122,7 @@ pub(super) fn move_to(state: &mut State, from: &Operand, to: &Operand) -> Step {
         (state.contexts.contains(from), state.fresh_tuple && state.same_tuple.contains(from));
     let fragile = is_fragile(state, from);
     write(state, to)?;
-    state.contexts.set(to, is_context);
+    state.set_context(to, is_context);
     if state.fresh_tuple {
         state.same_tuple.set(to, is_same);
     }
@@ -143,7 +143,7 @@ pub(super) fn swap(state: &mut State, a: &Operand, b: &Operand) -> Step {
     let (of_a, of_b) = (marks(state, a), marks(state, b));
     for (to, (is_context, is_same, fragile)) in [(a, of_b), (b, of_a)] {
         write(state, to)?;
-        state.contexts.set(to, is_context);
+        state.set_context(to, is_context);
         state.same_tuple.set(to, is_same);
         mark_fragile(state, to, fragile);
     }

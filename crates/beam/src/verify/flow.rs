@@ -644,7 +644,7 @@ impl Flow<'_> {
                 Operand::Float(register) => state.floats.insert(*register),
                 register => {
                     write(state, register)?;
-                    state.contexts.set(register, kinds[at] == Kind::NewContext);
+                    state.set_context(register, kinds[at] == Kind::NewContext);
                     mark_fragile(state, register, fragile);
                 }
             }

@@ -415,6 +415,15 @@ impl State {
         covered(&self.tags, &other.tags) && covered(&other.tags, &self.tags)
     }
 
+    /// Notes whether a register holds a match context. A handler has to hear of one in the frame.
+    #[inline]
+    pub fn set_context(&mut self, register: &Operand, is_context: bool) {
+        self.contexts.set(register, is_context);
+        if is_context && matches!(register, Operand::Y(_) | Operand::TypedY(..)) {
+            self.handler_knows = false;
+        }
+    }
+
     /// Makes a Y register hold a catch tag.
     ///
     /// # Errors

@@ -590,6 +590,44 @@ fn match_contexts_are_no_terms() {
     );
 }
 
+/// Whatever can raise may lead to the handler: also with what was put into the frame since it was
+/// first looked at.
+#[test]
+fn handlers_know_of_match_contexts_that_come_later() {
+    let start = |to: Operand| (Opcode::BsStartMatch4, vec![Atom(9), Unsigned(1), X(0), to]);
+    let body = |into_frame: Vec<Instruction>, result: Operand| {
+        let head = vec![
+            allocate(3, 1),
+            (Opcode::InitYregs, vec![List(Box::new([Y(0), Y(1), Y(2)]))]),
+            move_to(X(0), Y(2)),
+            catch(Opcode::Try, 0, 3),
+            call_ext(1, 1),
+            move_to(Y(2), X(0)),
+        ];
+        let tail = vec![
+            move_to(Int(1), X(0)),
+            call_ext(1, 1),
+            end_catch(Opcode::TryEnd, 0),
+            deallocate(3),
+            RETURN(),
+            label(3),
+            end_catch(Opcode::TryCase, 0),
+            move_to(result, X(0)),
+            deallocate(3),
+            RETURN(),
+        ];
+        [head, into_frame, tail].concat()
+    };
+    let moved = || vec![start(X(1)), move_to(X(1), Y(1))];
+    let swapped = || vec![start(X(1)), (Opcode::Swap, vec![X(1), Y(1)])];
+    let made_there = || vec![start(Y(1))];
+    for into_frame in [moved(), swapped(), made_there()] {
+        assert_eq!(check(1, body(into_frame.clone(), Y(1))), Err(Fault::ContextX(0)));
+        assert_eq!(check(1, body(into_frame, Y(2))), Ok(()));
+    }
+    assert_eq!(check(1, body(vec![start(X(1))], Y(1))), Ok(()));
+}
+
 #[test]
 fn functions_take_match_contexts_that_they_match() {
     let start = || (Opcode::BsStartMatch3, vec![Label(1), X(0), Unsigned(1), X(0)]);
