@@ -131,7 +131,9 @@ fn nothing_is_left_of_machines_that_are_freed() {
     // It runs on all the while.
     let other = booted(&module);
     // What is made once for all machines is there then.
-    [End::Stop, End::Halt, End::Stop].map(|end| use_and_free(&module, end));
+    for end in [End::Stop, End::Halt, End::Stop] {
+        use_and_free(&module, end);
+    }
     let (threads, files, bytes) = (status("Threads:"), open_files(), allocated_bytes());
     const MORE: usize = 6;
     for _ in 0..MORE / 2 {

@@ -97,6 +97,8 @@ pub struct CodeServer {
     /// their names find theirs.
     recent_exports: Box<[AtomicPtr<Export>; RECENT_EXPORTS]>,
     funs: RwLock<CodeMap<FunKey, &'static FunEntry>>,
+    /// Those of `on_load` functions, which no code names.
+    unnamed_exports: Mutex<Vec<&'static Export>>,
     modules: RwLock<AtomMap<ModuleSlot>>,
     /// In the order of their addresses.
     ranges: RwLock<Vec<(Range<usize>, Arc<ModuleCode>)>>,
@@ -138,6 +140,7 @@ impl Drop for CodeServer {
         // processes are gone. The glue was a vector of just that length.
         unsafe {
             exports.for_each(|export| free(export));
+            self.unnamed_exports.get_mut().drain(..).for_each(|export| free(export));
             funs.for_each(|fun| free(fun));
             drop(Box::from_raw(std::ptr::from_ref(self.glue).cast_mut()));
         }
@@ -171,6 +174,7 @@ impl CodeServer {
                 [const { AtomicPtr::new(std::ptr::null_mut()) }; RECENT_EXPORTS],
             ),
             funs: RwLock::default(),
+            unnamed_exports: Mutex::default(),
             modules: RwLock::default(),
             ranges: RwLock::default(),
             state: AtomicU64::new(0),
@@ -525,6 +529,7 @@ impl CodeServer {
             self.no_code(CellKind::Entry),
         );
         export.set_entry(module.past_cell(entry));
+        self.unnamed_exports.lock().push(export);
         export
     }
 }

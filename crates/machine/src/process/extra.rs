@@ -70,6 +70,15 @@ pub type OnEnd = Box<dyn FnOnce(Ended) + Send>;
 // SAFETY: reply fragments belong to the process.
 unsafe impl Send for Extra {}
 
+impl Drop for Extra {
+    fn drop(&mut self) {
+        for (_, reply) in self.replies.drain(..).filter(|(_, reply)| !reply.is_null()) {
+            // SAFETY: a reply that nobody has taken is the process's, and in no list.
+            unsafe { Fragment::free(reply) };
+        }
+    }
+}
+
 impl Default for Extra {
     fn default() -> Self {
         Extra {
