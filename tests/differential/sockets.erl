@@ -30,7 +30,7 @@ result(Case) ->
 cases() ->
     [{"stream", fun stream/0}, {"parts", fun parts/0}, {"limits", fun limits/0}, {"nowait", fun nowait/0},
      {"cancelled", fun cancelled/0}, {"aborted", fun aborted/0}, {"in line", fun in_line/0},
-     {"acceptors", fun acceptors/0}, {"refused", fun refused/0}, {"reset", fun reset/0},
+     {"acceptors", fun acceptors/0}, {"accepting", fun accepting/0}, {"refused", fun refused/0}, {"reset", fun reset/0},
      {"datagrams", fun datagrams/0}, {"messages", fun messages/0}, {"control", fun control/0}, {"errors of messages", fun errors_of_messages/0},
      {"vectors", fun vectors/0}, {"local", fun local/0}, {"local datagrams", fun local_datagrams/0},
      {"inet6", fun inet6/0}, {"options", fun options/0}, {"own options", fun own_options/0},
@@ -474,3 +474,20 @@ gen_udp_on_socket() ->
     ok = gen_udp:send(A, {127, 0, 0, 1}, PortB, <<"to b">>),
     {ok, {{127, 0, 0, 1}, PortA, ToB}} = gen_udp:recv(B, 0, 1000),
     {ToA, ToB, gen_udp:recv(B, 0, 10)}.
+
+%% It accepts as long as somebody waits for a connection.
+accepting() ->
+    {ok, L} = socket:open(inet, stream, tcp),
+    ok = socket:bind(L, #{family => inet, addr => {127, 0, 0, 1}, port => 0}),
+    ok = socket:listen(L),
+    {ok, #{port := Port}} = socket:sockname(L),
+    Self = self(),
+    States = fun() -> maps:get(rstates, socket:info(L)) end,
+    spawn_link(fun() -> Self ! {accepted, socket:accept(L)}, receive stop -> ok end end),
+    Waits = fun Wait() -> case lists:member(accepting, States()) of true -> States(); false -> receive after 1 -> Wait() end end end,
+    Before = Waits(),
+    {ok, C} = gen_tcp:connect({127, 0, 0, 1}, Port, []),
+    receive {accepted, {ok, _}} -> ok end,
+    After = States(),
+    ok = gen_tcp:close(C),
+    {Before, After}.

@@ -296,6 +296,7 @@ fn info_of(p: &mut Process, socket: Term) -> BifResult {
     let waiting = |side| Term::small(state.waiting_on(side) as i64);
     let (readers, writers, acceptors) =
         (waiting(Side::Read), waiting(Side::Write), waiting(Side::Accept));
+    let accepting = if state.waiting_on(Side::Accept) > 0 { seen::ACCEPTING } else { 0 };
     let owner = state.owner.map_or(Term::atom(am::UNDEFINED), |(pid, _)| Term::pid(pid));
     drop(state);
     let pairs = [
@@ -308,7 +309,7 @@ fn info_of(p: &mut Process, socket: Term) -> BifResult {
         (named("num_readers"), readers),
         (named("num_writers"), writers),
         (named("owner"), owner),
-        (named("rstates"), states(p, read_seen)),
+        (named("rstates"), states(p, read_seen | accepting)),
         (named("wstates"), states(p, write_seen)),
     ];
     Ok(map::from_pairs(p, &pairs))

@@ -478,9 +478,6 @@ impl Socket {
             Side::Read | Side::Accept => state.read_seen |= seen::SELECTED,
             Side::Write | Side::Connect => state.write_seen |= seen::SELECTED,
         }
-        if side == Side::Accept {
-            state.read_seen |= seen::ACCEPTING;
-        }
         self.register(p.vm, state)?;
         state.arm(p.vm)?;
         Ok(())
