@@ -151,12 +151,17 @@ fn same_on(program: &str, beams: &Path, pairs: &[(Kind, Kind)], flags: &[&str]) 
     }
 }
 
+/// As [`same_on`], for a program that is compiled into a folder of its own.
+fn same_in(area: &str, program: &str, pairs: &[(Kind, Kind)], flags: &[&str]) {
+    let beams = folder(area);
+    compiled(program, &beams);
+    same_on(program, &beams, pairs, flags);
+    let _ = std::fs::remove_dir_all(beams);
+}
+
 #[test]
 fn signals_are_the_same_between_all_kinds_of_nodes() {
-    let beams = folder("signals");
-    compiled("signals", &beams);
-    same_on("signals", &beams, &PAIRS, &[]);
-    let _ = std::fs::remove_dir_all(beams);
+    same_in("signals", "signals", &PAIRS, &[]);
 }
 
 #[test]
@@ -166,10 +171,7 @@ fn priority_messages_are_the_same_between_all_kinds_of_nodes() {
         eprintln!("skipped: OTP 28 brought priority messages");
         return;
     }
-    let beams = folder("priority");
-    compiled("priority", &beams);
-    same_on("priority", &beams, &PAIRS, &[]);
-    let _ = std::fs::remove_dir_all(beams);
+    same_in("priority", "priority", &PAIRS, &[]);
 }
 
 #[test]
@@ -196,29 +198,20 @@ fn signals_are_the_same_over_ipv6() {
         eprintln!("skipped: there is no IPv6");
         return;
     }
-    let beams = folder("ipv6");
-    compiled("signals", &beams);
-    same_on("signals", &beams, &PAIRS, &["-proto_dist", "inet6_tcp"]);
-    let _ = std::fs::remove_dir_all(beams);
+    same_in("ipv6", "signals", &PAIRS, &["-proto_dist", "inet6_tcp"]);
 }
 
 #[test]
 fn global_groups_have_their_own_names() {
-    let beams = folder("groups");
-    compiled("groups", &beams);
     let groups = "[{one, ['%HERE%', '%THERE%']}]";
-    same_on("groups", &beams, &PAIRS, &["-kernel", "global_groups", groups]);
-    let _ = std::fs::remove_dir_all(beams);
+    same_in("groups", "groups", &PAIRS, &["-kernel", "global_groups", groups]);
 }
 
 #[test]
 fn a_distributed_application_moves_when_its_node_is_gone() {
-    let beams = folder("failover");
-    compiled("failover", &beams);
     let distributed = "[{failover, 1000, ['%THERE%', '%HERE%']}]";
     let flags = ["-kernel", "distributed", distributed, "-kernel", "logger_level", "critical"];
-    same_on("failover", &beams, &PAIRS, &flags);
-    let _ = std::fs::remove_dir_all(beams);
+    same_in("failover", "failover", &PAIRS, &flags);
 }
 
 /// A node that answers to `answers`, for programs from outside.
@@ -368,12 +361,9 @@ fn crash_dumps_tell_of_other_nodes() {
 
 #[test]
 fn bad_peers_lose_their_connection() {
-    let beams = folder("bad_peer");
-    compiled("bad_peer", &beams);
     let pairs =
         [(Kind::Erl, Kind::Erl), (Kind::Erl, Kind::Swarmrt), (Kind::Swarmrt, Kind::Swarmrt)];
-    same_on("bad_peer", &beams, &pairs, &[]);
-    let _ = std::fs::remove_dir_all(beams);
+    same_in("bad_peer", "bad_peer", &pairs, &[]);
 }
 
 #[test]

@@ -197,7 +197,7 @@ impl Tier {
         let (compiling, waiting) = (tier.clone(), Arc::downgrade(&tier));
         let started = vm.start_thread("compiler", move || compiling.compile_hot());
         started.map_err(|error| Unavailable::new("compiling thread", &error))?;
-        vm.wake_to_end(move || {
+        vm.on_shutdown(move || {
             if let Some(tier) = waiting.upgrade() {
                 let _queue = tier.queue.lock();
                 tier.arrived.notify_one();
@@ -386,7 +386,7 @@ impl Tier {
             let job = {
                 let mut queue = self.queue.lock();
                 loop {
-                    if self.vm.threads_are_to_end() {
+                    if self.vm.is_shutting_down() {
                         return;
                     }
                     // The hottest first: counts go on while a function waits.

@@ -186,7 +186,7 @@ impl Machine {
         if Arc::strong_count(&self.life) > 1 {
             return Err((self, Kept::InUse));
         }
-        if let Err(StillRunning(names)) = vm.end_threads(PATIENCE) {
+        if let Err(StillRunning(names)) = vm.shut_down_threads(PATIENCE) {
             return Err((self, Kept::Threads(names)));
         }
         match Arc::try_unwrap(self.life) {

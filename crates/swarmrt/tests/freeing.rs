@@ -2,6 +2,7 @@
 //! process's threads and memory.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 use swarmrt::{Builder, CallError, Engines, HostModule, Kept, Machine, Otp, OwnedTerm, Source};
 
 /// Does a little of everything that a machine may keep something for.
@@ -140,9 +141,14 @@ fn nothing_is_left_of_machines_that_are_freed() {
         use_and_free(&module, End::Stop);
         use_and_free(&module, End::Halt);
     }
-    assert_eq!(status("Threads:"), threads);
+    // A thread that frees large tables may be at its end.
+    let until = Instant::now() + Duration::from_secs(20);
+    while status("Threads:") > threads && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(status("Threads:") <= threads, "{} threads, {threads} before", status("Threads:"));
     assert_eq!(open_files(), files);
-    // A machine that is kept takes several hundred times that.
+    // About 10 KB were left of each when this was written; a module or a heap that stays is more.
     const LEFT_BYTES_MAX: usize = 64 << 10;
     let left = allocated_bytes().saturating_sub(bytes) / MORE;
     assert!(left < LEFT_BYTES_MAX, "{left} bytes are left of each");

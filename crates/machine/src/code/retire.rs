@@ -65,7 +65,7 @@ struct Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         // Nobody looks at terms any more where the machine is freed.
-        if self.vm.threads_are_to_end() {
+        if self.vm.is_shutting_down() {
             return;
         }
         match self.round {

@@ -45,13 +45,7 @@ pub(crate) fn begin() {
 
 /// Queues `work(argument)`, to be run soon and without locks held; it may do anything.
 pub fn defer(work: fn(u64), argument: u64) {
-    // A thread that is ending has no place of its own any more.
-    let mine = IS_SCHEDULER.try_with(Cell::get).unwrap_or(false)
-        && MINE.try_with(|mine| mine.borrow_mut().push(Work::Call(work, argument))).is_ok();
-    if mine {
-        PENDING.set(true);
-        return;
-    }
+    let Err(work) = put_off_here(Work::Call(work, argument)) else { return };
     START.call_once(|| {
         std::thread::Builder::new()
             .name("deferred".to_owned())
@@ -59,19 +53,31 @@ pub fn defer(work: fn(u64), argument: u64) {
             .expect("there is room for a thread");
     });
     OUTSTANDING.fetch_add(1, Ordering::AcqRel);
-    OTHERS.0.lock().push(Work::Call(work, argument));
+    OTHERS.0.lock().push(work);
     OTHERS.1.notify_one();
 }
 
 /// Queues `work` for the calling scheduler, after the turn of its process. `false`, and it is
 /// dropped, on a thread that is no scheduler.
 pub fn defer_to_end_of_turn(work: Box<dyn FnOnce() + Send>) -> bool {
-    let is_scheduler = IS_SCHEDULER.try_with(Cell::get).unwrap_or(false);
-    if is_scheduler {
-        MINE.with(|mine| mine.borrow_mut().push(Work::Closure(work)));
-        PENDING.set(true);
+    put_off_here(Work::Closure(work)).is_ok()
+}
+
+/// Queues `work` for the calling scheduler; gives it back on a thread that is none.
+fn put_off_here(work: Work) -> Result<(), Work> {
+    // A thread that is ending has no place of its own any more.
+    if !IS_SCHEDULER.try_with(Cell::get).unwrap_or(false) {
+        return Err(work);
     }
-    is_scheduler
+    let mut work = Some(work);
+    let _ = MINE.try_with(|mine| mine.borrow_mut().extend(work.take()));
+    match work {
+        Some(work) => Err(work),
+        None => {
+            PENDING.set(true);
+            Ok(())
+        }
+    }
 }
 
 /// Does the work that the calling scheduler has put off.

@@ -104,7 +104,7 @@ impl Vm {
             self.start_thread_with(builder(role), move || self.run_thread(role))?;
         }
         self.start_thread("timers", move || self.timers.run(self))?;
-        self.wake_to_end(move || {
+        self.on_shutdown(move || {
             self.timers.wake();
             self.schedulers.end();
         });
@@ -119,7 +119,7 @@ impl Vm {
     pub fn set_poll(&'static self, poll: &'static dyn Poll) -> std::io::Result<()> {
         let schedulers = &self.schedulers;
         let wake = || schedulers.take_over(schedulers.parking.wake_one());
-        let is_to_end = move || self.threads_are_to_end();
+        let is_to_end = move || self.is_shutting_down();
         let act = move |poll: &dyn Poll| poll.act(self);
         self.start_thread("poller", move || schedulers.parking.stand_in(act, wake, is_to_end))?;
         schedulers.parking.set_poll(poll);
@@ -148,7 +148,7 @@ impl Vm {
     /// `None` when it is to end.
     fn run_scheduler(&'static self, number: usize, worker: &mut dyn Worker) -> Option<Role> {
         let mut drive = Drive::new(self, number, worker);
-        while !self.threads_are_to_end() {
+        while !self.is_shutting_down() {
             match drive.step() {
                 Step::Ran => {}
                 Step::Idle if number >= self.schedulers.online() => {

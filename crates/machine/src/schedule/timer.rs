@@ -98,7 +98,7 @@ impl Timers {
     /// The timer thread.
     pub(crate) fn run(&self, vm: &'static Vm) {
         let mut state = self.state.lock();
-        while !vm.threads_are_to_end() {
+        while !vm.is_shutting_down() {
             let now = vm.clock.since_start_ns();
             match state.pending.first_key_value().map(|(key, _)| *key) {
                 None => {

@@ -78,30 +78,36 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds, each at the place of its number.
+    const ALL: [Kind; 14] = [
+        Kind::Message,
+        Kind::Exit,
+        Kind::LinkExit,
+        Kind::Link,
+        Kind::Unlink,
+        Kind::Monitor,
+        Kind::Demonitor,
+        Kind::Down,
+        Kind::Alias,
+        Kind::Call,
+        Kind::Reply,
+        Kind::PriorityAlias,
+        Kind::ExitAlias,
+        Kind::PriorityExitAlias,
+    ];
+
     fn from_u32(number: u32) -> Kind {
-        use Kind::{
-            Alias, Call, Demonitor, Down, Exit, ExitAlias, Link, LinkExit, Message, Monitor,
-            PriorityAlias, PriorityExitAlias, Reply, Unlink,
-        };
-        const KINDS: [Kind; 14] = [
-            Message,
-            Exit,
-            LinkExit,
-            Link,
-            Unlink,
-            Monitor,
-            Demonitor,
-            Down,
-            Alias,
-            Call,
-            Reply,
-            PriorityAlias,
-            ExitAlias,
-            PriorityExitAlias,
-        ];
-        KINDS[number as usize]
+        Kind::ALL[number as usize]
     }
 }
+
+const _: () = {
+    let mut number = 0;
+    while number < Kind::ALL.len() {
+        assert!(Kind::ALL[number] as usize == number);
+        number += 1;
+    }
+};
 
 fn new_signal(kind: Kind, from: Term, root: Term) -> *mut Fragment {
     if !from.is_immediate() {

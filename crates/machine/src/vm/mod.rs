@@ -228,7 +228,7 @@ impl Vm {
     /// Frees a machine and all its memory.
     ///
     /// # Safety
-    /// Its threads [have ended](Vm::end_threads), and nobody has a reference to it, to what is part
+    /// Its threads [have ended](Vm::shut_down_threads), and nobody has a reference to it, to what is part
     /// of it, or to terms that refer to its code.
     pub unsafe fn free(vm: &'static Vm) {
         deferred::settle();

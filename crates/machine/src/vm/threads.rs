@@ -16,7 +16,7 @@ type Waker = Box<dyn Fn() + Send + Sync>;
 pub(super) struct Threads {
     running: Mutex<Vec<JoinHandle<()>>>,
     wakers: Mutex<Vec<Waker>>,
-    are_to_end: AtomicBool,
+    shutting_down: AtomicBool,
     /// Why the machine is never freed, if it is not.
     kept_because: OnceLock<&'static str>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Threads {
 pub struct StillRunning(pub Vec<String>);
 
 impl Vm {
-    /// Starts a thread, which is to end soon after [`Vm::threads_are_to_end`] if the machine is
+    /// Starts a thread, which is to end soon after [`Vm::is_shutting_down`] if the machine is
     /// ever to be freed.
     ///
     /// # Errors
@@ -55,14 +55,14 @@ impl Vm {
     }
 
     /// Registers `wake`, which is called when the machine's threads have to end.
-    pub fn wake_to_end(&self, wake: impl Fn() + Send + Sync + 'static) {
+    pub fn on_shutdown(&self, wake: impl Fn() + Send + Sync + 'static) {
         self.threads.wakers.lock().push(Box::new(wake));
     }
 
     /// Whether the machine's threads have to end: none may wait any more.
     #[inline]
-    pub fn threads_are_to_end(&self) -> bool {
-        self.threads.are_to_end.load(Ordering::Acquire)
+    pub fn is_shutting_down(&self) -> bool {
+        self.threads.shutting_down.load(Ordering::Acquire)
     }
 
     /// Prevents the machine from being freed, for code that refers to it for good; the first reason
@@ -81,14 +81,14 @@ impl Vm {
     ///
     /// # Errors
     /// The threads that have not ended by then; they may still do so.
-    pub fn end_threads(&'static self, patience: Duration) -> Result<(), StillRunning> {
+    pub fn shut_down_threads(&'static self, patience: Duration) -> Result<(), StillRunning> {
         /// How often threads are woken: one may have looked just before it was to end.
         const WAKE_EVERY: Duration = Duration::from_millis(1);
         // Their threads end with them.
         if let Some(ports) = self.ports() {
             ports.close_all(self);
         }
-        self.threads.are_to_end.store(true, Ordering::Release);
+        self.threads.shutting_down.store(true, Ordering::Release);
         let until = Instant::now() + patience;
         loop {
             self.threads.wakers.lock().iter().for_each(|wake| wake());
