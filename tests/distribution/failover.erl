@@ -10,10 +10,11 @@ main(Peer) ->
     ok = load(),
     ok = rpc:call(Peer, ?MODULE, load, []),
     Self = self(),
-    [spawn(fun() -> Self ! {Node =:= Peer, rpc:call(Node, application, start, [failover])} end) || Node <- [node(), Peer]],
-    Started = [receive {Where, Result} -> {Where, Result} after 30000 -> hangs end || Where <- [false, true]],
+    %% The start here does not return while it runs there.
+    [spawn(fun() -> Self ! {Node, rpc:call(Node, application, start, [failover])} end) || Node <- [node(), Peer]],
+    receive {Peer, Result} -> io:format("~p~n", [Result]) after 30000 -> io:format("hangs: ~p~n", [start]) end,
     Runs = fun(Node) -> lists:keymember(failover, 1, rpc:call(Node, application, which_applications, [])) end,
-    io:format("~p ~p~n", [Started, {Runs(node()), Runs(Peer)}]),
+    io:format("~p~n", [{Runs(node()), Runs(Peer)}]),
     receive
         {started, First, Type1} -> io:format("there ~p: ~p~n", [First =:= Peer, Type1])
     after 10000 -> io:format("the start hangs: ~p~n", [x])
@@ -23,7 +24,15 @@ main(Peer) ->
         {started, Second, Type2} -> io:format("here ~p: ~p~n", [Second =:= node(), Type2])
     after 30000 -> io:format("the failover hangs: ~p~n", [x])
     end,
+    %% The application has said so before its start is over.
+    until(fun() -> Runs(node()) end, 300),
     io:format("~p~n", [application:stop(failover)]).
+
+until(Holds, N) ->
+    case Holds() of
+        true -> ok;
+        false when N > 0 -> timer:sleep(100), until(Holds, N - 1)
+    end.
 
 load() ->
     application:load({application, failover, [{mod, {?MODULE, []}}, {applications, [kernel, stdlib]}]}).

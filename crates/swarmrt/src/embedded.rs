@@ -172,7 +172,7 @@ impl Machine {
     /// memory. It takes as long as the turns that processes are in.
     ///
     /// # Errors
-    /// The machine, and why it is kept.
+    /// The machine, and why it is kept. Its threads may have ended all the same.
     pub fn free(self) -> Result<(), (Machine, Kept)> {
         /// For threads that are in the midst of something.
         const PATIENCE: Duration = Duration::from_secs(10);
@@ -183,9 +183,7 @@ impl Machine {
         if let Some(why) = vm.kept_because() {
             return Err((self, Kept::ForGood(why)));
         }
-        if Arc::strong_count(&self.life) > 1 {
-            return Err((self, Kept::InUse));
-        }
+        // First, since a thread may still have the outcome of a call that nobody waits for.
         if let Err(StillRunning(names)) = vm.shut_down_threads(PATIENCE) {
             return Err((self, Kept::Threads(names)));
         }
