@@ -17,4 +17,4 @@ mod tier;
 pub use compiler::{
     Backend, BaselineCode, BaselineCompiler, Compiled, Compiler, Part, Request, Unavailable,
 };
-pub use tier::{Counts, Mode, Options, Tier};
+pub use tier::{Counts, Mode, Options, Tier, When};

@@ -21,19 +21,46 @@ use swarmrt_term::Term;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// By the baseline compiler, where there is one, once the interpreter has called them this
-    /// often; by the optimising one once they were found running this often, or never.
-    Tiered { calls: u32, samples: Option<u32> },
+    /// often; by the optimising one when that is wanted.
+    Tiered { calls: u32, optimised: When },
     /// All of a module when it is loaded, if its name begins so; for testing.
     Eager { prefix: &'static str },
+}
+
+/// When the optimising compiler has its turn with a function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum When {
+    Never,
+    /// Once it was found running this often.
+    Samples(u32),
+    /// Once it has run for so long that better code would have saved what it takes to compile it.
+    Worthwhile,
+}
+
+impl When {
+    /// Samples that are due before a function of so many instructions is compiled; `None` when it
+    /// never is. The code of some functions of its module, or more, may be there `from_before`.
+    fn samples(self, instructions: u32, from_before: bool) -> Option<u32> {
+        /// Compiling takes some 30 µs an instruction, a sample stands for some 8 µs in the
+        /// function, of which better code saves a third.
+        const SAMPLES_PER_INSTRUCTION: u32 = 12;
+        /// Of the smallest functions: they are called by others, and are inlined there.
+        const SAMPLES_MIN: u32 = 200;
+        let samples = match self {
+            When::Never => return None,
+            When::Samples(samples) => samples,
+            When::Worthwhile => (instructions * SAMPLES_PER_INSTRUCTION).max(SAMPLES_MIN),
+        };
+        Some(if from_before { samples.min(SAMPLES_OF_KNOWN) } else { samples })
+    }
 }
 
 impl Mode {
     /// Calls by the interpreter before the baseline compiler has its turn.
     pub const CALLS: u32 = 32;
-    /// Some eighty thousand calls: what is called less has little to win over its baseline code.
-    pub const DEFAULT: Mode = Mode::Tiered { calls: Mode::CALLS, samples: Some(200) };
+    pub const DEFAULT: Mode = Mode::Tiered { calls: Mode::CALLS, optimised: When::Worthwhile };
     /// The baseline compiler alone, on the first call after a function is specialised; for testing.
-    pub const BASELINE: Mode = Mode::Tiered { calls: 1, samples: None };
+    pub const BASELINE: Mode = Mode::Tiered { calls: 1, optimised: When::Never };
 }
 
 /// What the engine has done so far.
@@ -231,7 +258,10 @@ impl Tier {
     /// the function's arguments, or one within it. Returns whether that piece is still interpreted
     /// and machine code is wanted for it.
     pub fn sample(&self, ip: *const Instr, arguments: &[Term], weight: u32) -> bool {
-        let Mode::Tiered { samples: Some(enough), .. } = self.mode else { return false };
+        let Mode::Tiered { optimised, .. } = self.mode else { return false };
+        if optimised == When::Never {
+            return false;
+        }
         let Some(module) = self.vm.code.module_at(ip as usize) else { return false };
         let code = module.code.code();
         let at = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
@@ -252,7 +282,10 @@ impl Tier {
         // SAFETY: a cell.
         let is_interpreted = wants_code && unsafe { cell_code(place) } == self.no_code(place);
         let functions = self.functions_of(&module);
-        let enough = if functions.was_kept() { enough.min(SAMPLES_OF_KNOWN) } else { enough };
+        let Some(enough) = optimised.samples(module.code.size(function), functions.was_kept())
+        else {
+            return false;
+        };
         let times = functions.with(function, |function| {
             function.last_seen = self.functions.load(Ordering::Relaxed);
             if !wants_code {
@@ -260,9 +293,7 @@ impl Tier {
             }
             function.floats |= arguments.iter().any(|&argument| has_float(argument));
             let times = function.times(cell);
-            // What is met behind code has been run often already.
             let before = times.fetch_add(weight, Ordering::Relaxed);
-            let enough = if has_entry { 1 } else { enough };
             (before < enough && before.saturating_add(weight) >= enough).then(|| times.clone())
         });
         if let Some(times) = times {

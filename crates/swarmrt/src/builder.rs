@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use swarmrt_baseline::Baseline;
 use swarmrt_beam::specialise::CellKind;
-use swarmrt_engine::{Backend, BaselineCompiler, Mode, Tier};
+use swarmrt_engine::{Backend, BaselineCompiler, Mode, Tier, When};
 use swarmrt_interp::Interpreter;
 use swarmrt_io::Interrupt;
 use swarmrt_jit::Cranelift;
@@ -80,11 +80,11 @@ impl Engines {
                 }
                 ("tiered", samples) => Engines::Native(Mode::Tiered {
                     calls: Mode::CALLS,
-                    samples: Some(samples.parse().ok().filter(|&samples| samples > 0)?),
+                    optimised: When::Samples(samples.parse().ok().filter(|&samples| samples > 0)?),
                 }),
                 ("baseline", calls) => Engines::Native(Mode::Tiered {
                     calls: calls.parse().ok().filter(|&calls| calls > 0)?,
-                    samples: None,
+                    optimised: When::Never,
                 }),
                 _ => return None,
             },

@@ -95,6 +95,14 @@ impl Specialised {
     pub fn size_bytes(&self) -> usize {
         self.storage.len() * 16
     }
+    /// Instructions that a function has room for.
+    pub fn size(&self, function: usize) -> u32 {
+        let end = match self.functions.get(function + 1) {
+            Some(next) => next.start,
+            None => (self.storage.len() - self.first) as u32,
+        };
+        end - self.functions[function].start
+    }
     /// The item of the line table for an instruction of the function that begins at `start`.
     pub fn line_of(&self, at: u32, start: u32) -> Option<u32> {
         let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
