@@ -3,7 +3,7 @@
 
 use crate::fragment::Fragment;
 use std::alloc::{Layout, alloc, dealloc};
-use std::cell::Cell;
+use std::cell::RefCell;
 use swarmrt_term::Alloc;
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::refusal::{self, handled};
@@ -97,11 +97,12 @@ impl Block {
             unsafe { self.start.write_bytes(POISON, self.capacity) };
         }
         self.show(0);
-        let mut block = std::mem::replace(self, Block::EMPTY);
+        let block = std::mem::replace(self, Block::EMPTY);
         if SPARE_WORDS.contains(&block.capacity) {
-            block = Spare::put(block);
+            Spare::put(block);
+        } else {
+            block.give_back();
         }
-        block.give_back();
     }
     fn give_back(self) {
         if !self.start.is_null() {
@@ -111,43 +112,87 @@ impl Block {
     }
 }
 
-/// Sizes of blocks of which a thread keeps one that was freed, for the next request: a collecting
-/// process alternates between two blocks of a size, which otherwise go to the allocator and come
-/// back from it every time.
-const SPARE_WORDS: std::ops::RangeInclusive<usize> = 1 << 11..=1 << 18;
+/// Sizes of blocks that a thread keeps when they are freed, for its next requests. A collecting
+/// process needs blocks of much the same sizes again and again; where the allocator has given their
+/// memory back meanwhile, the system's zeroing of new pages takes longer than the collection.
+const SPARE_WORDS: std::ops::RangeInclusive<usize> = 1 << 11..=SPARE_WORDS_MAX;
+/// Words that a thread keeps at most.
+const SPARE_WORDS_MAX: usize = 1 << 20;
+/// Blocks that a thread keeps at most.
+const SPARES_MAX: usize = 8;
 
-/// The block that a thread keeps, showing nothing.
-struct Spare(Cell<Block>);
+/// The blocks that a thread keeps, showing nothing; the oldest first.
+struct Spare {
+    blocks: [Block; SPARES_MAX],
+    count: usize,
+    /// Their words.
+    words: usize,
+}
 
 thread_local! {
-    static SPARE: Spare = const { Spare(Cell::new(Block::EMPTY)) };
+    static SPARE: RefCell<Spare> = const {
+        RefCell::new(Spare { blocks: [Block::EMPTY; SPARES_MAX], count: 0, words: 0 })
+    };
 }
 
 impl Spare {
-    /// The kept block, if it is large enough but not wastefully so.
+    /// The smallest kept block that is large enough, unless it is so wastefully.
     fn take(words: usize) -> Option<Block> {
-        let fits = |block: &Block| (words..=words.saturating_mul(2)).contains(&block.capacity);
         // A thread that is ending keeps nothing.
-        let kept = SPARE.try_with(|spare| spare.0.replace(Block::EMPTY)).ok()?;
-        if fits(&kept) {
-            return Some(kept);
-        }
-        Spare::put(kept).give_back();
-        None
+        let taken = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            let fits = |at: &usize| {
+                (words..=words.saturating_mul(2)).contains(&spare.blocks[*at].capacity)
+            };
+            let best =
+                (0..spare.count).rev().filter(fits).min_by_key(|&at| spare.blocks[at].capacity)?;
+            Some(spare.remove(best))
+        });
+        taken.ok().flatten()
     }
-    /// Keeps a block. Returns the block that was kept before, which the caller has to give back.
-    fn put(block: Block) -> Block {
+    /// Keeps a block, and gives back what becomes too much.
+    fn put(block: Block) {
         let mut block = Some(block);
-        let before =
-            SPARE.try_with(|spare| block.take().map(|block| spare.0.replace(block))).ok().flatten();
-        before.or(block).unwrap_or(Block::EMPTY)
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            let Some(block) = block.take() else { return };
+            while spare.count == SPARES_MAX {
+                spare.remove(0).give_back();
+            }
+            let at = spare.count;
+            spare.words += block.capacity;
+            spare.blocks[at] = block;
+            spare.count += 1;
+            spare.shrink(SPARE_WORDS_MAX);
+        });
+        if let Some(block) = block {
+            block.give_back();
+        }
+    }
+    fn remove(&mut self, at: usize) -> Block {
+        self.blocks[at..self.count].rotate_left(1);
+        self.count -= 1;
+        let block = std::mem::replace(&mut self.blocks[self.count], Block::EMPTY);
+        self.words -= block.capacity;
+        block
+    }
+    /// Gives back the oldest until no more than `words` are left.
+    fn shrink(&mut self, words: usize) {
+        while self.words > words {
+            self.remove(0).give_back();
+        }
     }
 }
 
 impl Drop for Spare {
     fn drop(&mut self) {
-        self.0.replace(Block::EMPTY).give_back();
+        self.shrink(0);
     }
+}
+
+/// Gives back what the thread keeps for its next collections: it has nothing to do.
+pub fn free_spare() {
+    let _ = SPARE.try_with(|spare| spare.borrow_mut().shrink(0));
 }
 
 /// The heap, stack and off-heap terms of one process. An engine holds `top` and `stop` in registers

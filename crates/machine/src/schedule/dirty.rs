@@ -13,6 +13,7 @@ use crate::process::table::ProcessCell;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use swarmrt_heap::free_spare;
 
 pub(crate) struct DirtyPool {
     queue: Mutex<Queue>,
@@ -118,6 +119,7 @@ impl DirtyPool {
                 return Work::Process(cell);
             }
             queue.idle.push(number);
+            free_spare();
             while queue.waits(number) && !queue.has_ended {
                 self.threads[number].called.wait(&mut queue);
             }

@@ -10,6 +10,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
+use swarmrt_heap::free_spare;
 
 /// The role of a thread; each kind is numbered from 0.
 #[derive(Clone, Copy)]
@@ -77,7 +78,10 @@ impl Schedulers {
                 && self.all[own].bound_length.load(Ordering::Relaxed) == 0
                 && self.all[own].errands.is_empty()
         };
-        self.parking.sleep(own, idle, when_idle)
+        self.parking.sleep(own, idle, || {
+            free_spare();
+            when_idle();
+        })
     }
 
     /// Makes all schedulers' threads look whether they have to end.
