@@ -5,6 +5,7 @@ use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 use swarmrt_beam::instr::{ExportPtr, Src};
 use swarmrt_engine::layout;
 use swarmrt_heap::process_heap::SLACK_WORDS;
+use swarmrt_machine::bif::BifKind;
 use swarmrt_term::{Subtag, Term};
 
 impl Emitter<'_> {
@@ -127,16 +128,25 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; mov rcx, rax);
         self.facts.clear();
     }
-    /// Calls the built-in of the instruction at `at`; the result is in X\[0\], and the code goes on
-    /// behind the cell that follows.
-    pub fn call_bif(&mut self, at: u32) {
-        self.result_of(at, self.assists.call_bif as usize);
+    /// The result of the built-in of the instruction at `at` is in X\[0\].
+    fn bif_result(&mut self, at: u32, bif: u16, arity: u16) {
+        let entry = self.bifs.get(bif);
+        if matches!(entry.kind, BifKind::DirtyIo | BifKind::DirtyCpu) {
+            return self.result_of(at, self.assists.call_bif as usize);
+        }
+        self.word(R12, entry.function as usize as u64);
+        self.word(R13, arity.into());
+        self.result_of(at, self.assists.call_bif_function as usize);
+    }
+    /// Calls the built-in of the instruction at `at`, and goes on behind the cell that follows.
+    pub fn call_bif(&mut self, at: u32, bif: u16, arity: u16) {
+        self.bif_result(at, bif, arity);
         let next = self.target(at, 2);
         dynasm!(self.ops ; .arch x64 ; jmp =>next);
     }
     /// Calls a built-in in tail position: pops the frame and returns its result.
-    pub fn call_bif_last(&mut self, at: u32, frame: u16) {
-        self.result_of(at, self.assists.call_bif as usize);
+    pub fn call_bif_last(&mut self, at: u32, bif: u16, arity: u16, frame: u16) {
+        self.bif_result(at, bif, arity);
         self.pop_frame(frame);
         self.give_back();
     }

@@ -98,9 +98,11 @@ impl Emitter<'_> {
                 self.call_export(export);
             }
             Instr::CallExtOnly { export, .. } => self.call_export(export),
-            Instr::CallBif { .. } => self.call_bif(at),
-            Instr::CallBifLast { frame, .. } => self.call_bif_last(at, frame),
-            Instr::CallBifOnly { .. } | Instr::BifBody { .. } => self.call_bif_last(at, 0),
+            Instr::CallBif { bif, arity } => self.call_bif(at, bif, arity),
+            Instr::CallBifLast { bif, arity, frame } => self.call_bif_last(at, bif, arity, frame),
+            Instr::CallBifOnly { bif, arity } | Instr::BifBody { bif, arity, .. } => {
+                self.call_bif_last(at, bif, arity, 0);
+            }
             Instr::NativeBody { slot, .. } => self.native_body(at, slot.0),
             Instr::CallFun { arity } => self.call_fun(at, Src::x(arity), arity, None),
             Instr::CallFun2 { arity, fun } => self.call_fun(at, fun, arity, None),

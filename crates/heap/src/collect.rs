@@ -10,7 +10,7 @@
 use crate::literal::literal_range;
 use crate::process_heap::{Block, Heap, OutOfMemory, SLACK_WORDS};
 use std::ops::Range;
-use swarmrt_term::alloc::OffHeap;
+use swarmrt_term::alloc::{OffHeap, copy_words};
 use swarmrt_term::binary::{SharedBytes, shared_bin};
 use swarmrt_term::refusal;
 use swarmrt_term::usage::HEAPS;
@@ -134,7 +134,7 @@ unsafe fn copy_object(from: *const u64, to: *mut u64, words: usize) {
             6 => to.copy_from_nonoverlapping(from, 6),
             7 => to.copy_from_nonoverlapping(from, 7),
             8 => to.copy_from_nonoverlapping(from, 8),
-            _ => to.copy_from_nonoverlapping(from, words),
+            _ => copy_words(from, to, words),
         }
     }
 }

@@ -9,6 +9,38 @@ use crate::reference;
 use crate::word::{Header, Subtag, Term};
 use smallvec::SmallVec;
 
+/// Copies words to where they do not overlap. Most objects are small: for them, calling the
+/// library's function takes longer than copying.
+///
+/// # Safety
+/// There are so many words, and room for them.
+#[inline(always)]
+pub unsafe fn copy_words<T: Copy>(from: *const T, to: *mut T, words: usize) {
+    const CALLED_FROM: usize = 32;
+    const { assert!(size_of::<T>() == 8) };
+    // SAFETY: the caller's; what is copied as several words is as many.
+    unsafe {
+        if words >= CALLED_FROM {
+            to.copy_from_nonoverlapping(from, words);
+            return;
+        }
+        let mut at = 0;
+        while at + 4 <= words {
+            let four = from.add(at).cast::<[T; 4]>().read_unaligned();
+            to.add(at).cast::<[T; 4]>().write_unaligned(four);
+            at += 4;
+        }
+        if words & 2 != 0 {
+            let two = from.add(at).cast::<[T; 2]>().read_unaligned();
+            to.add(at).cast::<[T; 2]>().write_unaligned(two);
+            at += 2;
+        }
+        if words & 1 != 0 {
+            *to.add(at) = *from.add(at);
+        }
+    }
+}
+
 /// A source of heap words. Words stay where they are at least until the next safepoint of the
 /// owner.
 pub trait Alloc {
@@ -36,7 +68,7 @@ pub trait Alloc {
         // SAFETY: header and elements were given room.
         unsafe {
             *ptr = Header::new(Subtag::Tuple, elements.len()).0;
-            ptr.add(1).cast::<Term>().copy_from_nonoverlapping(elements.as_ptr(), elements.len());
+            copy_words(elements.as_ptr(), ptr.add(1).cast::<Term>(), elements.len());
         }
         Term::from_boxed_ptr(ptr)
     }
@@ -251,7 +283,7 @@ pub trait Alloc {
             *ptr = Header::new(Subtag::Fun, 2 + free.len()).0;
             *ptr.add(1) = entry as u64;
             *ptr.add(2) = u64::from(arity) | creator << 8;
-            ptr.add(3).cast::<Term>().copy_from_nonoverlapping(free.as_ptr(), free.len());
+            copy_words(free.as_ptr(), ptr.add(3).cast::<Term>(), free.len());
         }
         Term::from_boxed_ptr(ptr)
     }

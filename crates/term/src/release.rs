@@ -48,18 +48,18 @@ impl std::fmt::Display for Release {
     }
 }
 
-static CURRENT: AtomicU8 = AtomicU8::new(Release::OLDEST.number());
+/// Its place in [`Release::ALL`].
+static CURRENT: AtomicU8 = AtomicU8::new(0);
 
 /// The release in use; [`Release::OLDEST`] until [`set_current`] is called.
 #[inline]
 pub fn current() -> Release {
-    let number = CURRENT.load(Ordering::Relaxed);
-    Release::from_number(u32::from(number)).unwrap_or(Release::OLDEST)
+    Release::ALL[usize::from(CURRENT.load(Ordering::Relaxed))]
 }
 
 /// Sets the release in use: once, before there are terms to compare.
 pub fn set_current(release: Release) {
-    CURRENT.store(release.number(), Ordering::Relaxed);
+    CURRENT.store(release.number() - Release::OLDEST.number(), Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::{binaries, bit_syntax, operations};
 use crate::state::{NativeState, Registers, map_hint};
 use std::cell::Cell;
 use swarmrt_beam::instr::{Instr, Src};
-use swarmrt_machine::bif::BifKind;
+use swarmrt_machine::bif::{BifFn, BifKind};
 use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::{Process, signal};
 use swarmrt_term::{Alloc, Mfa, Term, map};
@@ -28,6 +28,12 @@ pub struct Assists {
     /// The built-in called by the instruction, with its arguments in X registers. What is not a
     /// plain result is left to the step, which finds the result there and does not call again.
     pub call_bif: unsafe extern "C-unwind" fn(*mut Registers, *const Instr) -> u64,
+    /// As `call_bif`, for a built-in that is not dirty: its [`BifFn`] and arity are given.
+    ///
+    /// [`BifFn`]: swarmrt_machine::bif::BifFn
+    #[expect(improper_ctypes_definitions, reason = "an address, which Rust alone calls")]
+    pub call_bif_function:
+        unsafe extern "C-unwind" fn(*mut Registers, *const Instr, BifFn, u64) -> u64,
     /// The native body at the instruction, whose slot is filled, with its arguments in X registers;
     /// as `call_bif`.
     pub call_native: unsafe extern "C-unwind" fn(*mut Registers, *const Instr) -> u64,
@@ -93,6 +99,7 @@ impl Assists {
         Assists {
             step,
             call_bif,
+            call_bif_function,
             call_native,
             bif,
             map_get,
@@ -173,7 +180,7 @@ unsafe fn made(registers: *mut Registers, make: impl FnOnce(&mut Process) -> Opt
 unsafe extern "C-unwind" fn call_bif(registers: *mut Registers, ip: *const Instr) -> u64 {
     // SAFETY: see above; the verifier has seen that the arguments are there.
     unsafe {
-        let (p, state) = current(registers);
+        let (p, _) = current(registers);
         let (Instr::CallBif { bif, arity }
         | Instr::CallBifLast { bif, arity, .. }
         | Instr::CallBifOnly { bif, arity }
@@ -185,13 +192,25 @@ unsafe extern "C-unwind" fn call_bif(registers: *mut Registers, ip: *const Instr
         if matches!(entry.kind, BifKind::DirtyIo | BifKind::DirtyCpu) {
             return NO_TERM;
         }
+        call_bif_function(registers, ip, entry.function, arity.into())
+    }
+}
+
+#[expect(improper_ctypes_definitions, reason = "an address, which Rust alone calls")]
+unsafe extern "C-unwind" fn call_bif_function(
+    registers: *mut Registers,
+    ip: *const Instr,
+    function: BifFn,
+    arity: u64,
+) -> u64 {
+    // SAFETY: see above; the verifier has seen that the arguments are there.
+    unsafe {
+        let (p, state) = current(registers);
         p.reductions = (state.reductions + state.deferred) as i32;
         p.ip = ip;
-        let args = std::slice::from_raw_parts(
-            (&raw const (*registers).x).cast::<Term>(),
-            usize::from(arity),
-        );
-        let result = (entry.function)(p, args);
+        let args =
+            std::slice::from_raw_parts((&raw const (*registers).x).cast::<Term>(), arity as usize);
+        let result = function(p, args);
         hand_over(p, state, result)
     }
 }

@@ -1,6 +1,6 @@
 //! Flat maps: up to 32 keys in order, in a tuple that maps with the same keys share.
 
-use crate::alloc::Alloc;
+use crate::alloc::{Alloc, copy_words};
 use crate::atom::Atom;
 use crate::boxed::{FlatMap, Tuple};
 use crate::compare::{compare_exact, equal_exact};
@@ -84,6 +84,10 @@ pub(super) fn new_flat<A: Alloc + ?Sized>(
 
 /// Where a key goes among others that are in order and not equal to it.
 pub(super) fn insertion_point(keys: &[Term], key: Term) -> usize {
+    if let Some(tuple) = key.as_tuple() {
+        let elements = tuple.elements();
+        return keys.partition_point(|&other| is_before(other, key, elements));
+    }
     let Some(ordinal) = key.as_atom().map(Atom::ordinal) else {
         return keys.partition_point(|&other| compare_exact(other, key).is_lt());
     };
@@ -93,6 +97,29 @@ pub(super) fn insertion_point(keys: &[Term], key: Term) -> usize {
     })
 }
 
+/// Whether a key is less than a tuple with these elements. Most differ from it in an atom or a
+/// small integer.
+#[inline]
+fn is_before(other: Term, key: Term, elements: &[Term]) -> bool {
+    if other.is_tuple_of(elements.len()) {
+        // SAFETY: its header is that of a tuple.
+        let others = unsafe { Tuple::from_ptr(other.boxed_ptr()) }.elements();
+        let differing = others.iter().zip(elements).find(|(a, b)| a != b);
+        if let Some((&a, &b)) = differing {
+            if Term::both_small(a, b) {
+                return a.small_value() < b.small_value();
+            }
+            if let (Some(a), Some(b)) = (a.as_atom(), b.as_atom()) {
+                let (a, b) = (a.ordinal(), b.ordinal());
+                if a != b {
+                    return a < b;
+                }
+            }
+        }
+    }
+    compare_exact(other, key).is_lt()
+}
+
 /// Writes the items to `to`, with `item` before the one at `at`.
 ///
 /// # Safety
@@ -100,9 +127,9 @@ pub(super) fn insertion_point(keys: &[Term], key: Term) -> usize {
 pub(super) unsafe fn insert(to: *mut Term, items: &[Term], at: usize, item: Term) {
     // SAFETY: the caller's.
     unsafe {
-        to.copy_from_nonoverlapping(items.as_ptr(), at);
+        copy_words(items.as_ptr(), to, at);
         *to.add(at) = item;
-        to.add(at + 1).copy_from_nonoverlapping(items.as_ptr().add(at), items.len() - at);
+        copy_words(items.as_ptr().add(at), to.add(at + 1), items.len() - at);
     }
 }
 
@@ -113,8 +140,8 @@ pub(super) unsafe fn insert(to: *mut Term, items: &[Term], at: usize, item: Term
 pub(super) unsafe fn leave_out(to: *mut Term, items: &[Term], at: usize) {
     // SAFETY: the caller's.
     unsafe {
-        to.copy_from_nonoverlapping(items.as_ptr(), at);
-        to.add(at).copy_from_nonoverlapping(items.as_ptr().add(at + 1), items.len() - at - 1);
+        copy_words(items.as_ptr(), to, at);
+        copy_words(items.as_ptr().add(at + 1), to.add(at), items.len() - at - 1);
     }
 }
 
@@ -141,7 +168,7 @@ pub fn flat_map<A: Alloc + ?Sized>(alloc: &mut A, keys_tuple: Term, values: &[Te
     unsafe {
         *ptr = Header::new(Subtag::FlatMap, values.len() + 1).0;
         *ptr.add(1) = keys_tuple.raw();
-        ptr.add(2).cast::<Term>().copy_from_nonoverlapping(values.as_ptr(), values.len());
+        copy_words(values.as_ptr(), ptr.add(2).cast::<Term>(), values.len());
     }
     Term::from_boxed_ptr(ptr)
 }

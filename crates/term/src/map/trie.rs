@@ -2,7 +2,7 @@
 
 use super::build::flat_from_sorted;
 use super::walk::iter;
-use crate::alloc::Alloc;
+use crate::alloc::{Alloc, copy_words};
 use crate::boxed::{FlatMap, HashMap, MapNode};
 use crate::compare::{compare_exact, equal_exact};
 use crate::hash::{internal_hash_bits, trie_hash};
@@ -141,7 +141,7 @@ pub(super) fn root_node<A: Alloc + ?Sized>(
         *ptr = Header::new(Subtag::HashMap, children.len() + 2).0;
         *ptr.add(1) = size as u64;
         *ptr.add(2) = bitmap;
-        ptr.add(3).cast::<Term>().copy_from_nonoverlapping(children.as_ptr(), children.len());
+        copy_words(children.as_ptr(), ptr.add(3).cast::<Term>(), children.len());
     }
     Term::from_boxed_ptr(ptr)
 }
@@ -153,7 +153,7 @@ pub(super) fn inner_node<A: Alloc + ?Sized>(alloc: &mut A, bitmap: u64, children
     unsafe {
         *ptr = Header::new(Subtag::MapNode, children.len() + 1).0;
         *ptr.add(1) = bitmap;
-        ptr.add(2).cast::<Term>().copy_from_nonoverlapping(children.as_ptr(), children.len());
+        copy_words(children.as_ptr(), ptr.add(2).cast::<Term>(), children.len());
     }
     Term::from_boxed_ptr(ptr)
 }
@@ -186,7 +186,7 @@ fn with_child<A: Alloc + ?Sized>(alloc: &mut A, node: Term, slot: usize, child: 
     let ptr = alloc.alloc(header.words() + 1);
     // SAFETY: the copy has room for as many words as the node has, of which the slot is one.
     unsafe {
-        ptr.copy_from_nonoverlapping(node.boxed_ptr(), header.words() + 1);
+        copy_words(node.boxed_ptr(), ptr, header.words() + 1);
         *ptr.add(1 + header.raw_words() + slot) = child.raw();
     }
     ptr
@@ -204,10 +204,10 @@ fn with_another_child<A: Alloc + ?Sized>(
     let ptr = alloc.alloc(header.words() + 2);
     // SAFETY: the copy has room for one word more than the node has, which is the one at the slot.
     unsafe {
-        ptr.copy_from_nonoverlapping(from, before);
+        copy_words(from, ptr, before);
         *ptr = Header::new(header.subtag(), header.words() + 1).0;
         *ptr.add(before) = child.raw();
-        ptr.add(before + 1).copy_from_nonoverlapping(from.add(before), header.words() + 1 - before);
+        copy_words(from.add(before), ptr.add(before + 1), header.words() + 1 - before);
     }
     ptr
 }
@@ -219,9 +219,9 @@ fn without_child<A: Alloc + ?Sized>(alloc: &mut A, node: Term, slot: usize) -> *
     let ptr = alloc.alloc(header.words());
     // SAFETY: the copy has room for all words of the node but the one at the slot.
     unsafe {
-        ptr.copy_from_nonoverlapping(from, before);
+        copy_words(from, ptr, before);
         *ptr = Header::new(header.subtag(), header.words() - 1).0;
-        ptr.add(before).copy_from_nonoverlapping(from.add(before + 1), header.words() - before);
+        copy_words(from.add(before + 1), ptr.add(before), header.words() - before);
     }
     ptr
 }
