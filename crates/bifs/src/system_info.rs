@@ -141,7 +141,7 @@ fn limits(p: &mut Process, name: &str) -> Option<Term> {
         ),
         "halt_flush_timeout" if vm.release() >= Release::R27 => crate::system::flush_limit_ms(vm)
             .map_or(Term::atom(am::INFINITY), |ms| number(ms as usize)),
-        "dist_buf_busy_limit" => Term::small(1 << 20),
+        "dist_buf_busy_limit" => number(vm.config.busy_connection_bytes()),
         "backtrace_depth" => number(vm.backtrace_depth()),
         _ => return None,
     })
