@@ -208,6 +208,35 @@ fn global_groups_have_their_own_names() {
 }
 
 #[test]
+fn slaves_of_common_test_are_nodes_of_the_same_kind() {
+    if !common::otp_root().join("lib").read_dir().is_ok_and(|mut libraries| {
+        libraries.any(|library| {
+            library.is_ok_and(|library| library.path().join("ebin/ct_slave.beam").is_file())
+        })
+    }) {
+        eprintln!("skipped: there is no ct_slave");
+        return;
+    }
+    let beams = folder("slaves");
+    compiled("slaves", &beams);
+    let shown_by = |kind: Kind| {
+        let mut command = emulator(kind);
+        if kind == Kind::Swarmrt {
+            // Programs that it starts find SwarmRT under the name of `erl`.
+            command = common::swarmrt_command();
+            command.args(["exec", "erl"]);
+        }
+        let name = unique("slaves", kind as usize);
+        command.args(["-noshell", "-sname", &name, "-setcookie", &name, "-pa"]).arg(&beams);
+        shown(&common::run(command.args(["-s", "slaves", "main", "-s", "init", "stop"])))
+    };
+    let expected = shown_by(Kind::Erl);
+    assert!(expected.contains("{already_started,not_started,[]}"), "{expected}");
+    assert_eq!(shown_by(Kind::Swarmrt), expected);
+    let _ = std::fs::remove_dir_all(beams);
+}
+
+#[test]
 fn a_distributed_application_moves_when_its_node_is_gone() {
     let distributed = "[{failover, 1000, ['%THERE%', '%HERE%']}]";
     let flags = ["-kernel", "distributed", distributed, "-kernel", "logger_level", "critical"];
