@@ -1,7 +1,7 @@
 %% What OTP's suites call of test_server, for the conformance runner.
 -module(test_server).
 -compile(nowarn_deprecated_catch).
--export([peer_name/2, start_peer/3, start_peer/5]).
+-export([peer_name/2, start_peer/3, start_peer/5, is_release_available/1, find_release/1]).
 -export([timetrap/1, timetrap_cancel/0, timetrap_cancel/1, timetrap_scale_factor/0, seconds/1, minutes/1, hours/1, sleep/1]).
 -export([lookup_config/2, comment/1, format/1, format/2, format/3, fail/0, fail/1, break/1, do_times/2, do_times/4, m_out_of_n/3]).
 -export([call_crash/3, call_crash/4, is_debug/0, is_native/1, os_type/0, is_cover/0, is_asan/0, is_valgrind/0, memory_checker/0, is_commercial/0, capture_start/0, capture_stop/0, capture_get/0, messages_get/0, timecall/3]).
@@ -73,6 +73,8 @@ start_peer(Options, Module, Case) -> start_peer(Options#{name => peer_name(Modul
 
 %% Other releases are not there.
 start_peer(_, _, _, _, _) -> not_available.
+is_release_available(_) -> false.
+find_release(_) -> not_available.
 
 start_peer(Options, Module) ->
     Args = maps:get(args, Options, []),
