@@ -147,6 +147,16 @@ fn limits(p: &mut Process, name: &str) -> Option<Term> {
     })
 }
 
+/// The nodes that are connected, visible ones first, and what feeds each connection.
+fn controllers(p: &mut Process) -> Term {
+    let mut known = p.vm.remote().map_or_else(Vec::new, |remote| remote.known());
+    known.sort_by_key(|node| !node.is_visible);
+    let connected = known.iter().filter_map(|node| Some((node.name, node.controller?)));
+    let pairs: Vec<Term> =
+        connected.map(|(name, controller)| p.tuple(&[Term::atom(name), controller])).collect();
+    p.list(&pairs)
+}
+
 fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
     let vm = p.vm;
     let count = vm.schedulers.count();
@@ -366,7 +376,7 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
             let _ = crate::crash_dump::write_nodes(vm, &[], &mut text);
             p.binary(&text)
         }
-        "dist_ctrl" => Term::NIL,
+        "dist_ctrl" => controllers(p),
         "delayed_node_table_gc" => Term::small(60),
         "loaded" => {
             let text = loaded_text(vm);
