@@ -442,7 +442,7 @@ fn connections_come_and_go_as_between_nodes_of_otp() {
             .arg(&beams)
             .args(["-kernel", "prevent_overlapping_partitions", "false"])
             .args(["-eval", "connections:main(x), halt()."]);
-        let shown = shown(&common::run_within(&mut command, std::time::Duration::from_secs(180)));
+        let shown = shown(&common::run_within(&mut command, std::time::Duration::from_mins(3)));
         if index == 0 {
             let is_whole = !shown.contains(" hangs: ") && !shown.contains(" failed: ");
             assert!(is_whole, "{shown}");
