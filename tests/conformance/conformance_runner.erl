@@ -17,11 +17,10 @@ main([Name, Folder]) ->
     {module, Suite} = code:ensure_loaded(Suite),
     Private = filename:join(["/tmp", "swarmrt-conformance-" ++ os:getpid(), ""]) ++ "/",
     ok = filelib:ensure_dir(Private),
-    Config = [{data_dir, filename:join(Folder, Name ++ "_data") ++ "/"}, {priv_dir, Private}, {nodes, []}, {wanted, wanted()}],
+    Config = [{data_dir, filename:join(Folder, Name ++ "_data") ++ "/"}, {priv_dir, Private}, {nodes, []}, {nodenames, nodenames()}, {wanted, wanted()}],
     case optional(Suite, init_per_suite, [Config], Config) of
         {ok, Config1} ->
-            Groups = case erlang:function_exported(Suite, groups, 0) of true -> Suite:groups(); false -> [] end,
-            run(Suite, Suite:all(), Groups, Config1),
+            run(Suite, Suite:all(), groups(Suite), Config1),
             optional(Suite, end_per_suite, [Config1], ok);
         Other ->
             report(init_per_suite, Other)
@@ -29,9 +28,19 @@ main([Name, Folder]) ->
     os:cmd("rm -rf " ++ Private),
     ok.
 
+groups(Suite) ->
+    {module, Suite} = code:ensure_loaded(Suite),
+    case erlang:function_exported(Suite, groups, 0) of true -> Suite:groups(); false -> [] end.
+
 run(Suite, Cases, Groups, Config) ->
     Wanted = proplists:get_value(wanted, Config),
     [one(Suite, Case, Groups, Config) || Case <- lists:flatten(Cases), is_wanted(Case, Groups, Wanted)].
+
+%% Names for the nodes that suites start which have OTP's test server choose them (mnesia's).
+nodenames() when node() =:= nonode@nohost -> [];
+nodenames() ->
+    [Name, Host] = string:lexemes(atom_to_list(node()), "@"),
+    [list_to_atom(Name ++ "_" ++ Other ++ "@" ++ Host) || Other <- ["one", "two"]].
 
 wanted() ->
     case os:getenv("SWARMRT_CASES") of
@@ -43,6 +52,7 @@ wanted() ->
 is_wanted(_, _, all) -> true;
 is_wanted(Case, _, Wanted) when is_atom(Case) -> lists:member(Case, Wanted);
 is_wanted({testcase, Case, _}, _, Wanted) -> lists:member(Case, Wanted);
+is_wanted({Other, all}, _, Wanted) -> lists:any(fun(Case) -> is_wanted(Case, groups(Other), Wanted) end, lists:flatten(Other:all()));
 is_wanted(Group, Groups, Wanted) ->
     Name = element(2, Group),
     Inside = case Group of
@@ -59,6 +69,8 @@ one(Suite, {group, Name}, Groups, Config) -> group(Suite, Name, Groups, Config);
 one(Suite, {group, Name, _}, Groups, Config) -> group(Suite, Name, Groups, Config);
 one(Suite, {testcase, Case, _}, Groups, Config) -> one(Suite, Case, Groups, Config);
 one(Suite, {Name, Properties, Cases}, Groups, Config) when is_list(Cases) -> in_group(Suite, Name, Properties, Cases, Groups, Config);
+one(_, {Other, all}, _, Config) ->
+    run(Other, Other:all(), groups(Other), Config);
 one(Suite, Case, _, Config) ->
     report(Case, run_case(Suite, Case, Config)),
     %% What the case started may still be ending, under its registered name.

@@ -1,7 +1,7 @@
 %% What OTP's suites call of test_server, for the conformance runner.
 -module(test_server).
--compile(nowarn_deprecated_catch).
--export([peer_name/2, start_peer/3, start_peer/5]).
+-compile([nowarn_deprecated_catch, nowarn_deprecated_function, {nowarn_removed, slave}]).
+-export([peer_name/2, start_peer/3, start_peer/5, is_release_available/1, find_release/1]).
 -export([timetrap/1, timetrap_cancel/0, timetrap_cancel/1, timetrap_scale_factor/0, seconds/1, minutes/1, hours/1, sleep/1]).
 -export([lookup_config/2, comment/1, format/1, format/2, format/3, fail/0, fail/1, break/1, do_times/2, do_times/4, m_out_of_n/3]).
 -export([call_crash/3, call_crash/4, is_debug/0, is_native/1, os_type/0, is_cover/0, is_asan/0, is_valgrind/0, memory_checker/0, is_commercial/0, capture_start/0, capture_stop/0, capture_get/0, messages_get/0, timecall/3]).
@@ -59,8 +59,41 @@ capture_stop() -> ok.
 capture_get() -> [].
 messages_get() -> receive M -> [M | messages_get()] after 0 -> [] end.
 timecall(M, F, A) -> {T, V} = timer:tc(M, F, A), {T / 1000000, V}.
-start_node(_, _, _) -> throw({skip, "no distribution"}).
-stop_node(_) -> ok.
+
+%% A node with its arguments in one text. A slave is connected, and ends with this node; a peer is not, and ends with the process that
+%% started it or by stop_node/1.
+start_node(_, _, _) when node() =:= nonode@nohost -> throw({skip, "no distribution"});
+start_node(Full, Kind, Options) ->
+    %% It may have a host, which is this one.
+    Name = list_to_atom(hd(string:lexemes(lists:concat([Full]), "@"))),
+    Given = proplists:get_value(args, Options, ""),
+    Args = case string:find(Given, "-setcookie") of
+        nomatch -> lists:concat(["-setcookie ", erlang:get_cookie(), " ", Given]);
+        _ -> Given
+    end,
+    case {proplists:get_value(erl, Options, [this]), Kind} of
+        {[this], slave} ->
+            [_, Host] = string:lexemes(atom_to_list(node()), "@"),
+            slave:start(list_to_atom(Host), Name, Args);
+        {[this], peer} ->
+            Program = {"/bin/sh", ["-c", "exec " ++ ct:get_progname() ++ " \"$@\" " ++ Args, "sh"]},
+            Started = peer:start(#{name => Name, exec => Program, connection => standard_io, wait_boot => 60000, env => proplists:get_value(env, Options, [])}),
+            case Started of
+                {ok, Peer, Node} -> put({peer, Node}, Peer), {ok, Node};
+                Failed -> Failed
+            end;
+        {_, _} ->
+            throw({skip, "no other release"})
+    end.
+
+stop_node(Node) ->
+    monitor_node(Node, true),
+    case erase({peer, Node}) of
+        undefined -> slave:stop(Node);
+        Peer -> catch peer:stop(Peer)
+    end,
+    receive {nodedown, Node} -> true after 10000 -> false end.
+
 temp_name(Stem) -> Stem ++ integer_to_list(erlang:unique_integer([positive])).
 
 %% Nodes beside the suite's own, where that has a name.
@@ -73,6 +106,8 @@ start_peer(Options, Module, Case) -> start_peer(Options#{name => peer_name(Modul
 
 %% Other releases are not there.
 start_peer(_, _, _, _, _) -> not_available.
+is_release_available(_) -> false.
+find_release(_) -> not_available.
 
 start_peer(Options, Module) ->
     Args = maps:get(args, Options, []),

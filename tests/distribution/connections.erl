@@ -21,7 +21,7 @@ step(Name, Fun) ->
 
 steps() ->
     [{halts, fun halts/0}, {disconnects, fun disconnects/0}, {follows, fun follows/0}, {monitor_node, fun monitor_node/0},
-     {nobody, fun nobody/0}, {restarts, fun restarts/0}, {killed, fun killed/0}, {hidden, fun hidden/0},
+     {nobody, fun nobody/0}, {restarts, fun restarts/0}, {killed, fun killed/0}, {hidden, fun hidden/0}, {controllers, fun controllers/0},
      {wrong_cookie, fun wrong_cookie/0}, {auto_connects, fun auto_connects/0}, {pending_spawns, fun pending_spawns/0},
      {mesh, fun mesh/0}, {stops, fun stops/0}].
 
@@ -189,6 +189,16 @@ hidden() ->
     Result = {lists:member(Node, nodes()), lists:member(Node, nodes(hidden)), lists:member(Node, nodes(connected)), next(), next(100)},
     stop(Peer),
     {Result, next(), next(100)}.
+
+controllers() ->
+    {Node, _} = Hidden = start(fresh("ct"), "-hidden"),
+    Before = erlang:system_info(dist_ctrl),
+    pong = net_adm:ping(Node),
+    [{Node, Controller}] = Now = erlang:system_info(dist_ctrl),
+    Whose = erlang:port_info(Controller, links) =/= undefined,
+    stop(Hidden),
+    wait_for(fun() -> erlang:system_info(dist_ctrl) =:= [] end, 100),
+    {Before, shown(Now), Whose, erlang:system_info(dist_ctrl)}.
 
 wrong_cookie() ->
     Peer = {Node, _} = start(fresh("pc"), "-setcookie another"),

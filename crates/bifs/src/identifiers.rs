@@ -2,13 +2,8 @@
 
 use crate::args::{byte_list_of, list_of};
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
-use swarmrt_term::node::{pid_data, pid_parts};
-use swarmrt_term::{Alloc, Atom, External, RefValue, Subtag, Term, atom};
-
-/// The first number of an identifier as text: 0 for ours, for others that of the node's name.
-fn channel(external: External) -> u32 {
-    external.node().index()
-}
+use swarmrt_term::node::{PidData, pid_data, pid_parts};
+use swarmrt_term::{Alloc, Atom, RefValue, Subtag, Term, atom};
 
 /// `<0.85.0>`.
 pub(crate) fn pid_text(term: Term) -> Option<String> {
@@ -18,7 +13,7 @@ pub(crate) fn pid_text(term: Term) -> Option<String> {
     }
     let external = term.as_external().filter(|_| term.is_any_pid())?;
     let numbers = external.numbers();
-    Some(format!("<{}.{}.{}>", channel(external), numbers[0], numbers[1]))
+    Some(format!("<{}.{}.{}>", external.channel(), numbers[0], numbers[1]))
 }
 
 /// `#Port<0.3>`.
@@ -28,7 +23,7 @@ pub(crate) fn port_text(term: Term) -> Option<String> {
     }
     let external = term.as_external().filter(|_| term.is_any_port())?;
     let number = external.numbers().iter().rev().fold(0u64, |number, &part| number << 32 | part);
-    Some(format!("#Port<{}.{number}>", channel(external)))
+    Some(format!("#Port<{}.{number}>", external.channel()))
 }
 
 /// `#Ref<0.3.2.1>`.
@@ -40,7 +35,7 @@ pub(crate) fn ref_text(term: Term) -> Option<String> {
     let external = term.as_external().filter(|_| term.is_reference())?;
     let numbers: String =
         external.numbers().iter().rev().map(|number| format!(".{number}")).collect();
-    Some(format!("#Ref<{}{numbers}>", channel(external)))
+    Some(format!("#Ref<{}{numbers}>", external.channel()))
 }
 
 fn as_string(p: &mut Process, text: Option<String>) -> BifResult {
@@ -87,7 +82,14 @@ fn list_to_pid(p: &mut Process, list: Term) -> BifResult {
         [0, number, serial] => {
             let parts = u32::try_from(number).ok().zip(u32::try_from(serial).ok());
             let data = parts.and_then(|(number, serial)| pid_data(number, serial));
-            data.map(Term::pid).ok_or(BifExit::BADARG)
+            let this = p.vm.node();
+            Ok(match data.ok_or(BifExit::BADARG)? {
+                PidData::Local(data) => Term::pid(data),
+                PidData::Beyond => {
+                    let numbers = [number, serial];
+                    p.external(Subtag::ExternalPid, this.name, this.creation, &numbers)
+                }
+            })
         }
         [node, number, serial]
             if u32::try_from(number).is_ok() && u32::try_from(serial).is_ok() =>

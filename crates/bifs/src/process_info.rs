@@ -6,6 +6,7 @@ use swarmrt_machine::process::Watcher;
 use swarmrt_machine::process::links::{Tag, Watched};
 use swarmrt_machine::process::run_state;
 use swarmrt_machine::{BifExit, BifResult, Process, bif, signal};
+use swarmrt_term::node::own_pid;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am, atom, reference};
 
 /// What `process_info/1` tells, in OTP's order.
@@ -451,7 +452,7 @@ enum Form {
 }
 
 fn info(p: &mut Process, pid: Term, items: Vec<Item>, form: Form) -> BifResult {
-    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
+    let pid = own_pid(pid).ok_or(BifExit::BADARG)?;
     if pid == p.id() {
         p.handle_signals();
         let mut heap = FragmentHeap::new();

@@ -141,10 +141,20 @@ fn limits(p: &mut Process, name: &str) -> Option<Term> {
         ),
         "halt_flush_timeout" if vm.release() >= Release::R27 => crate::system::flush_limit_ms(vm)
             .map_or(Term::atom(am::INFINITY), |ms| number(ms as usize)),
-        "dist_buf_busy_limit" => Term::small(1 << 20),
+        "dist_buf_busy_limit" => number(vm.config.busy_connection_bytes()),
         "backtrace_depth" => number(vm.backtrace_depth()),
         _ => return None,
     })
+}
+
+/// The nodes that are connected, visible ones first, and what feeds each connection.
+fn controllers(p: &mut Process) -> Term {
+    let mut known = p.vm.remote().map_or_else(Vec::new, |remote| remote.known());
+    known.sort_by_key(|node| !node.is_visible);
+    let connected = known.iter().filter_map(|node| Some((node.name, node.controller?)));
+    let pairs: Vec<Term> =
+        connected.map(|(name, controller)| p.tuple(&[Term::atom(name), controller])).collect();
+    p.list(&pairs)
 }
 
 fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
@@ -366,7 +376,7 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
             let _ = crate::crash_dump::write_nodes(vm, &[], &mut text);
             p.binary(&text)
         }
-        "dist_ctrl" => Term::NIL,
+        "dist_ctrl" => controllers(p),
         "delayed_node_table_gc" => Term::small(60),
         "loaded" => {
             let text = loaded_text(vm);

@@ -141,6 +141,17 @@ fn flags_for_heaps_count_for_every_process() {
 }
 
 #[test]
+fn the_limit_of_busy_connections_is_as_its_flag_says() {
+    let shown = "io:format(\"~p\", [erlang:system_info(dist_buf_busy_limit)]), halt().";
+    for flags in [&[][..], &["+zdbbl", "1"], &["+zdbbl", "2097151"]] {
+        let arguments = [flags, &["-noshell", "-eval", shown]].concat();
+        let told = said(&[&["erl"][..], &arguments].concat());
+        let expected = common::run(common::oracle("erl").args(&arguments));
+        assert_eq!(told.out, String::from_utf8_lossy(&expected.stdout), "{flags:?}: {}", told.err);
+    }
+}
+
+#[test]
 fn clocks_are_as_their_flags_say() {
     let shown = "M = erlang:monitor(time_offset, clock_service), \
         Ask = fun() -> [erlang:system_info(What) || What <- [time_correction, time_offset, time_warp_mode, tolerant_timeofday]] end, \

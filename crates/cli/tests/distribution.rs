@@ -39,6 +39,32 @@ fn line(kind: Kind) -> String {
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
+/// An emulator that finds what it starts: with a release that `script/otp` installs in that release's
+/// root, where `epmd` has its C library.
+fn emulator_at_home(kind: Kind) -> Command {
+    match (kind, common::release()) {
+        (Kind::Swarmrt, Some(_)) => {
+            let program = common::swarmrt().canonicalize().expect("the program exists");
+            let mut command = common::oracle(&program.to_string_lossy());
+            command.arg("erl");
+            command
+        }
+        _ => emulator(kind),
+    }
+}
+
+/// The command line of an emulator for a program on [`emulator_at_home`].
+fn line_at_home(kind: Kind) -> String {
+    match (kind, common::release()) {
+        (_, None) => line(kind),
+        (Kind::Erl, Some(_)) => "erl".to_owned(),
+        (Kind::Swarmrt, Some(_)) => {
+            let program = common::swarmrt().canonicalize().expect("the program exists");
+            format!("{} erl", program.display())
+        }
+    }
+}
+
 struct Peer(Child);
 
 impl Drop for Peer {
@@ -205,6 +231,35 @@ fn signals_are_the_same_over_ipv6() {
 fn global_groups_have_their_own_names() {
     let groups = "[{one, ['%HERE%', '%THERE%']}]";
     same_in("groups", "groups", &PAIRS, &["-kernel", "global_groups", groups]);
+}
+
+#[test]
+fn slaves_of_common_test_are_nodes_of_the_same_kind() {
+    if !common::otp_root().join("lib").read_dir().is_ok_and(|mut libraries| {
+        libraries.any(|library| {
+            library.is_ok_and(|library| library.path().join("ebin/ct_slave.beam").is_file())
+        })
+    }) {
+        eprintln!("skipped: there is no ct_slave");
+        return;
+    }
+    let beams = folder("slaves");
+    compiled("slaves", &beams);
+    let shown_by = |kind: Kind| {
+        let mut command = emulator(kind);
+        if kind == Kind::Swarmrt {
+            // Programs that it starts find SwarmRT under the name of `erl`.
+            command = common::swarmrt_command();
+            command.args(["exec", "erl"]);
+        }
+        let name = unique("slaves", kind as usize);
+        command.args(["-noshell", "-sname", &name, "-setcookie", &name, "-pa"]).arg(&beams);
+        shown(&common::run(command.args(["-s", "slaves", "main", "-s", "init", "stop"])))
+    };
+    let expected = shown_by(Kind::Erl);
+    assert!(expected.contains("{already_started,not_started,[]}"), "{expected}");
+    assert_eq!(shown_by(Kind::Swarmrt), expected);
+    let _ = std::fs::remove_dir_all(beams);
 }
 
 #[test]
@@ -376,18 +431,18 @@ fn connections_come_and_go_as_between_nodes_of_otp() {
         let name = unique("first", index);
         let peer = format!(
             "{} -sname %NAME% -setcookie {name} -noshell %FLAGS% -s peer_up up -pa {}",
-            line(there),
+            line_at_home(there),
             beams.display()
         );
-        let mut command = emulator(here);
+        let mut command = emulator_at_home(here);
         command
             .env("PEER", peer)
-            .env("NAMELESS", line(there))
+            .env("NAMELESS", line_at_home(there))
             .args(["-sname", &name, "-setcookie", &name, "-noshell", "-pa"])
             .arg(&beams)
             .args(["-kernel", "prevent_overlapping_partitions", "false"])
             .args(["-eval", "connections:main(x), halt()."]);
-        let shown = shown(&common::run(&mut command));
+        let shown = shown(&common::run_within(&mut command, std::time::Duration::from_mins(3)));
         if index == 0 {
             let is_whole = !shown.contains(" hangs: ") && !shown.contains(" failed: ");
             assert!(is_whole, "{shown}");

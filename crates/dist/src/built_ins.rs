@@ -59,7 +59,7 @@ fn create_dist_channel(p: &mut Process, name: Term, controller: Term, options: T
         swarmrt_machine::process::exception::log(vm, p.pid(), p.group_leader, text, &arguments);
         return Ok(BADARG);
     }
-    let node = Dist::of(vm).node(name);
+    let node = Dist::of(vm).node(vm, name);
     node.state.lock().creation = creation;
     let setup = p.id();
     if let Some(pid) = controller.as_pid().filter(|&pid| pid != setup) {
@@ -149,7 +149,7 @@ fn agree(p: &mut Process, node: &Arc<Node>, pid: u64, peer: u64) -> BifResult {
 fn new_connection(p: &mut Process, name: Term) -> BifResult {
     let name = node_name(name).filter(|&name| name != p.vm.node().name).ok_or(BifExit::BADARG)?;
     let dist = Dist::of(p.vm);
-    let connection = dist.set_up(&dist.node(name));
+    let connection = dist.set_up(&dist.node(p.vm, name));
     Ok(handle(name, connection, p))
 }
 

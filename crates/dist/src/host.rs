@@ -136,7 +136,7 @@ impl Remote for Host {
         if !has_name() || node == self.vm.node().name {
             return Sent::NotConnected;
         }
-        let node = self.dist().node(node);
+        let node = self.dist().node(self.vm, node);
         self.send(p, &node, signal, token, how)
     }
 

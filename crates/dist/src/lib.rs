@@ -25,14 +25,7 @@ mod packet;
 
 use swarmrt_machine::Vm;
 
-/// The largest `+zdbbl` that OTP takes.
-const BUSY_KILOBYTES_MAX: usize = 2_097_151;
-
 /// Makes distribution known to the machine.
 pub fn register(vm: &'static Vm) {
-    // Kilobytes.
-    if let Some(limit) = vm.config.flag("+zdbbl").and_then(|limit| limit.parse::<usize>().ok()) {
-        output::set_busy_bytes(limit.clamp(1, BUSY_KILOBYTES_MAX) << 10);
-    }
     vm.set_remote(Box::new(host::Host { vm }));
 }

@@ -128,15 +128,15 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node without a connection.
-    pub fn new(name: Atom) -> Node {
+    /// A node without a connection, which is busy from so many bytes on.
+    pub fn new(name: Atom, busy_bytes: usize) -> Node {
         let state = State {
             status: Status::Idle,
             connection: 0,
             flags: 0,
             creation: 0,
             controller: None,
-            output: Output::default(),
+            output: Output::new(busy_bytes),
             waiting: Vec::new(),
             sent_atoms: atoms::Sent::default(),
             related: HashSet::new(),
@@ -336,7 +336,7 @@ impl Node {
     /// The connection with this number is over: everybody who has to do with it is told. What it
     /// was like; `None` when it was over already.
     pub fn over(&self, vm: &'static Vm, connection: u32) -> Option<Over> {
-        let (over, related, output) = {
+        let (over, related, suspended) = {
             let mut state = self.state.lock();
             if state.connection != connection || state.status == Status::Idle {
                 return None;
@@ -348,7 +348,7 @@ impl Node {
             state.waiting.clear();
             state.orphans.clear();
             state.input_handler = None;
-            (over, std::mem::take(&mut state.related), std::mem::take(&mut state.output))
+            (over, std::mem::take(&mut state.related), state.output.clear())
         };
         let node = self.name;
         let _guard = swarmrt_machine::pin();
@@ -360,10 +360,7 @@ impl Node {
             });
             signal::send_call(vm, pid, lost);
         }
-        output
-            .into_suspended()
-            .into_iter()
-            .for_each(|pid| swarmrt_machine::process::resume(vm, pid));
+        suspended.into_iter().for_each(|pid| swarmrt_machine::process::resume(vm, pid));
         Some(over)
     }
 

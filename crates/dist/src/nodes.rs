@@ -48,11 +48,12 @@ impl Dist {
         self.nodes.read().get(&name).cloned()
     }
     /// The node with this name, known from now on.
-    pub fn node(&self, name: Atom) -> Arc<Node> {
+    pub fn node(&self, vm: &Vm, name: Atom) -> Arc<Node> {
         if let Some(node) = self.find(name) {
             return node;
         }
-        self.nodes.write().entry(name).or_insert_with(|| Arc::new(Node::new(name))).clone()
+        let made = || Arc::new(Node::new(name, vm.config.busy_connection_bytes()));
+        self.nodes.write().entry(name).or_insert_with(made).clone()
     }
     /// All other nodes that are known.
     pub fn all(&self) -> Vec<Arc<Node>> {

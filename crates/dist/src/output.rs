@@ -9,23 +9,11 @@
 use crate::atoms;
 use crate::packet::{Encoded, FRAGMENT_BYTES, Fragments};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use swarmrt_machine::signal::remote::Packet;
 use swarmrt_term::Term;
 
-/// Bytes from which on a connection is busy, where nothing else is said.
-const BUSY_BYTES_DEFAULT: usize = 1 << 20;
-static BUSY_BYTES: AtomicUsize = AtomicUsize::new(BUSY_BYTES_DEFAULT);
 /// Small messages between two fragments.
 const SMALL_IN_A_ROW: usize = 16;
-
-/// Sets the limit, in bytes.
-pub fn set_busy_bytes(bytes: usize) {
-    BUSY_BYTES.store(bytes, Ordering::Relaxed);
-}
-fn busy_bytes() -> usize {
-    BUSY_BYTES.load(Ordering::Relaxed)
-}
 
 /// What a process has sent since its large message, which is under way.
 struct Stream {
@@ -42,8 +30,9 @@ struct Stream {
 }
 
 /// The queue of one connection.
-#[derive(Default)]
 pub struct Output {
+    /// Bytes from which on the connection is busy.
+    busy_bytes: usize,
     small: VecDeque<Encoded>,
     /// Bytes of those.
     small_bytes: usize,
@@ -60,6 +49,22 @@ pub struct Output {
 }
 
 impl Output {
+    /// An empty queue, whose connection is busy from so many bytes on.
+    pub fn new(busy_bytes: usize) -> Output {
+        Output {
+            busy_bytes,
+            small: VecDeque::new(),
+            small_bytes: 0,
+            small_out: 0,
+            streams: VecDeque::new(),
+            in_a_row: 0,
+            is_busy: false,
+            suspended: Vec::new(),
+            resumed: Vec::new(),
+            next_sequence: 0,
+        }
+    }
+
     /// Puts a message of a process behind what it has sent before.
     pub fn push(&mut self, sender: Term, message: Encoded, peer: u64) {
         let bytes = message.bytes();
@@ -74,7 +79,7 @@ impl Output {
                 self.small.push_back(message);
             }
         }
-        self.is_busy |= self.waiting_bytes() >= busy_bytes();
+        self.is_busy |= self.waiting_bytes() >= self.busy_bytes;
     }
 
     fn open(
@@ -151,7 +156,7 @@ impl Output {
     }
     /// Whether so much waits that this sender is to wait.
     pub fn is_busy(&self, sender: Term) -> bool {
-        let is_own = |stream: &Stream| stream.sender == sender && stream.bytes >= busy_bytes();
+        let is_own = |stream: &Stream| stream.sender == sender && stream.bytes >= self.busy_bytes;
         self.is_busy || self.streams.iter().any(is_own)
     }
     /// Enters a process that is suspended: until its large message is out, or until there is less
@@ -165,16 +170,17 @@ impl Output {
     }
     /// Those who are to go on.
     pub fn take_resumed(&mut self) -> Vec<u64> {
-        if self.is_busy && self.waiting_bytes() < busy_bytes() / 2 {
+        if self.is_busy && self.waiting_bytes() < self.busy_bytes / 2 {
             self.is_busy = false;
             self.resumed.append(&mut self.suspended);
         }
         std::mem::take(&mut self.resumed)
     }
-    /// All processes that wait for this connection, which is over.
-    pub fn into_suspended(self) -> Vec<u64> {
-        let own = self.streams.into_iter().filter_map(|stream| stream.suspended);
-        self.suspended.into_iter().chain(self.resumed).chain(own).collect()
+    /// Empties the queue of a connection that is over. All processes that waited for it.
+    pub fn clear(&mut self) -> Vec<u64> {
+        let emptied = std::mem::replace(self, Output::new(self.busy_bytes));
+        let own = emptied.streams.into_iter().filter_map(|stream| stream.suspended);
+        emptied.suspended.into_iter().chain(emptied.resumed).chain(own).collect()
     }
 }
 
@@ -186,6 +192,7 @@ mod tests {
     use swarmrt_term::etf::Interning;
     use swarmrt_term::{Alloc, FragmentHeap};
 
+    const BUSY_BYTES: usize = 1 << 20;
     const PEER: u64 = flags::HEAD_ATOM_CACHE | flags::FRAGMENTS;
 
     fn message(number: i64, bytes: usize) -> Encoded {
@@ -214,7 +221,7 @@ mod tests {
     #[test]
     fn small_messages_of_others_pass_large_ones_and_those_of_the_sender_do_not() {
         let (one, other) = (Term::pid(1), Term::pid(2));
-        let mut output = Output::default();
+        let mut output = Output::new(BUSY_BYTES);
         output.push(one, message(1, 1_000_000), PEER);
         output.push(one, message(2, 10), PEER);
         output.push(other, message(3, 10), PEER);
@@ -227,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_large_message_does_not_pass_small_ones_in_front_of_it() {
-        let mut output = Output::default();
+        let mut output = Output::new(BUSY_BYTES);
         for number in 0..400 {
             output.push(Term::pid(1), message(number, 10), PEER);
         }
@@ -238,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_busy_until_half_of_it_is_out() {
-        let mut output = Output::default();
+        let mut output = Output::new(BUSY_BYTES);
         let mut sent = atoms::Sent::default();
         for number in 0..40 {
             output.push(Term::pid(1), message(number, 40_000), PEER);
@@ -256,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_large_message_keeps_only_its_sender_waiting() {
-        let mut output = Output::default();
+        let mut output = Output::new(BUSY_BYTES);
         let mut sent = atoms::Sent::default();
         output.push(Term::pid(1), message(1, 2_000_000), PEER);
         output.push(Term::pid(1), message(2, 10), PEER);

@@ -275,6 +275,9 @@ impl Incoming {
         if number == 0 {
             return Err(Problem::Fragment);
         }
+        // Those that follow are as large as this one, but for the first and the last.
+        let left = usize::try_from(number - 1).unwrap_or(usize::MAX);
+        let announced = left.saturating_mul(bytes.len());
         if is_first {
             let (atoms, bytes) = self.cache.read(bytes).ok_or(Problem::Head)?;
             if number == 1 {
@@ -286,7 +289,7 @@ impl Incoming {
             decode_one(bytes, &context, false, &mut FragmentHeap::new(), resolver)?;
             self.hold(bytes.len())?;
             let mut body = GrowingBytes::default();
-            if !body.extend(bytes) {
+            if !body.extend(bytes, announced) {
                 return Err(Problem::TooMuch);
             }
             let unfinished = Unfinished { atoms, body, next: number - 1 };
@@ -298,7 +301,7 @@ impl Incoming {
         if unfinished.next != number {
             return Err(Problem::Fragment);
         }
-        if !unfinished.body.extend(bytes) {
+        if !unfinished.body.extend(bytes, announced) {
             return Err(Problem::TooMuch);
         }
         unfinished.next -= 1;

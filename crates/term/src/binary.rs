@@ -441,33 +441,45 @@ pub struct GrowingBytes {
 }
 
 impl GrowingBytes {
-    /// Appends bytes. `false` when the system has no room for them.
+    /// Room in proportion to what has come, however many bytes are announced. What nothing has been
+    /// written to takes no memory yet, only addresses.
+    const ROOM_FACTOR: usize = 16;
+
+    /// Appends bytes. `announced`: how many more are said to follow, which may be wrong. `false`
+    /// when the system has no room for them.
     #[must_use]
-    pub fn extend(&mut self, bytes: &[u8]) -> bool {
+    pub fn extend(&mut self, bytes: &[u8], announced: usize) -> bool {
         let wanted = self.len + bytes.len();
         let capacity = self.shared.as_ref().map_or(0, SharedBytes::capacity);
         if wanted > capacity {
-            let capacity = wanted.max(capacity * 2);
-            self.shared = match self.shared.take() {
-                None => SharedBytes::try_with_capacity(capacity, 0),
-                Some(shared) => {
-                    let raw = shared.into_raw();
-                    // SAFETY: it is the only reference.
-                    let resized = unsafe { SharedBytes::resized(raw, capacity, capacity) };
-                    // SAFETY: the buffer is as it was.
-                    resized.or_else(|| Some(unsafe { SharedBytes::from_raw(raw) }))
-                }
-            };
+            // Growing copies all that has come to pages that the system has to clear first: as
+            // rarely as can be.
+            let room = wanted.saturating_add(announced).min(wanted * Self::ROOM_FACTOR);
+            if !self.grow(room.max(capacity + capacity / 4)) && !self.grow(wanted) {
+                return false;
+            }
         }
-        let Some(shared) = self.shared.as_ref().filter(|shared| shared.capacity() >= wanted) else {
-            return false;
-        };
+        let Some(shared) = &self.shared else { return true };
         // SAFETY: there is room for them behind what is there, and nobody else has the buffer.
         unsafe {
             shared.data().add(self.len).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         };
         self.len = wanted;
         true
+    }
+    /// `false` when the system has no room for so many bytes: nothing is changed then.
+    fn grow(&mut self, capacity: usize) -> bool {
+        let Some(shared) = self.shared.take() else {
+            self.shared = SharedBytes::try_with_capacity(capacity, 0);
+            return self.shared.is_some();
+        };
+        let raw = shared.into_raw();
+        // SAFETY: it is the only reference.
+        let resized = unsafe { SharedBytes::resized(raw, capacity, capacity) };
+        let has_grown = resized.is_some();
+        // SAFETY: the buffer is as it was.
+        self.shared = resized.or_else(|| Some(unsafe { SharedBytes::from_raw(raw) }));
+        has_grown
     }
     /// The bytes written so far.
     pub fn bytes(&self) -> &[u8] {
@@ -691,6 +703,29 @@ mod tests {
             assert_eq!(part.base, whole.base.wrapping_add(2));
             assert_eq!((within.bit_offset, within.bit_size), (0, 16));
             assert_eq!(within.aligned(), Some(&data[3..5]));
+        }
+    }
+
+    #[test]
+    fn what_grows_has_room_for_what_is_announced_and_for_little_that_is_not_there() {
+        let part: Vec<u8> = (0..1000u32).map(|byte| byte as u8).collect();
+        let mut growing = GrowingBytes::default();
+        let mut capacities = Vec::new();
+        for left in (0..1000).rev() {
+            assert!(growing.extend(&part, left * part.len()));
+            let capacity = growing.shared().map_or(0, SharedBytes::capacity);
+            assert!(capacity <= growing.bytes().len() * GrowingBytes::ROOM_FACTOR);
+            if capacities.last() != Some(&capacity) {
+                capacities.push(capacity);
+            }
+        }
+        assert_eq!(capacities, [16_000, 272_000, 1_000_000]);
+        assert_eq!(growing.bytes(), part.repeat(1000));
+        // What is announced may be wrong.
+        for announced in [0, usize::MAX] {
+            let mut growing = GrowingBytes::default();
+            assert!((0..100).all(|_| growing.extend(&part, announced)));
+            assert_eq!(growing.bytes(), part.repeat(100));
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::atom::Atom;
 use crate::binary::{SharedBytes, shared_bin};
+use crate::node::NodeInfo;
 use crate::reference::{RefKind, RefValue};
 use crate::release::{self, Release};
 use crate::word::{Header, Subtag, Term};
@@ -385,7 +386,8 @@ impl LocalRef {
 }
 
 boxed_view!(
-    /// A pid, port or reference of another node.
+    /// A pid, port or reference of another node, of an earlier incarnation of this one, or a pid of
+    /// this one that is [`PidData::Beyond`](crate::node::PidData::Beyond).
     External
 );
 impl External {
@@ -396,6 +398,10 @@ impl External {
     /// The incarnation of that node: see "creation" in the External Term Format.
     pub fn creation(self) -> u32 {
         self.word(2) as u32
+    }
+    /// The first number of it as text: that of the node's name, 0 for this node's.
+    pub fn channel(self) -> u32 {
+        if self.node() == NodeInfo::this().name { 0 } else { self.node().index() }
     }
     /// Pid: id, serial. Port: the number's two halves. Reference: its words.
     pub fn numbers<'a>(self) -> &'a [u64] {

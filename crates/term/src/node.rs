@@ -2,6 +2,7 @@
 
 use crate::atom::{Atom, atoms};
 use crate::release::{self, Release};
+use crate::word::Term;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A node's name, and which of its incarnations.
@@ -29,8 +30,15 @@ impl NodeInfo {
     }
 }
 
-/// Bits of a local pid's data.
-pub const PID_BITS: u32 = 43;
+/// Bits of a local pid's data from OTP 26 on.
+const PID_BITS: u32 = 43;
+/// Bits of an OTP 25 pid: a number of 15, and a serial of 13.
+const PID_BITS_25: u32 = 28;
+
+/// Bits of the numbers that processes of this node get, one after the other.
+pub fn pid_bits() -> u32 {
+    if release::current() >= Release::R26 { PID_BITS } else { PID_BITS_25 }
+}
 
 /// Bits of a local pid's data that are its "number", as many as in OTP; those above are its serial.
 fn pid_number_bits() -> u32 {
@@ -42,9 +50,38 @@ pub fn pid_parts(data: u64) -> (u32, u32) {
     let bits = pid_number_bits();
     ((data & ((1 << bits) - 1)) as u32, (data >> bits) as u32)
 }
-/// A local pid's data from its parts; `None` when they are too large for one.
-pub fn pid_data(number: u32, serial: u32) -> Option<u64> {
+
+/// What two numbers are as a pid of this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PidData {
+    /// That of [`Term::pid`](crate::Term::pid), with this data.
+    Local(u64),
+    /// Beyond what processes of this node get. OTP's pids have a serial of 32 bits, so these are
+    /// pids, of no process: terms have the form of other nodes' pids for them.
+    Beyond,
+}
+
+/// What a pid of this node with these parts is; `None` when OTP has no such pid.
+pub fn pid_data(number: u32, serial: u32) -> Option<PidData> {
     let bits = pid_number_bits();
-    let fits = number >> bits == 0 && u64::from(serial) >> (PID_BITS - bits) == 0;
-    fits.then_some(u64::from(number) | u64::from(serial) << bits)
+    if number >> bits != 0 {
+        return None;
+    }
+    let data = u64::from(number) | u64::from(serial) << bits;
+    if data >> pid_bits() == 0 {
+        return Some(PidData::Local(data));
+    }
+    (release::current() >= Release::R26).then_some(PidData::Beyond)
+}
+
+/// The number of the process that a pid of this node, incarnation included, stands for. One that is
+/// [`PidData::Beyond`] has a number that no process gets.
+pub fn own_pid(term: Term) -> Option<u64> {
+    if let Some(data) = term.as_pid() {
+        return Some(data);
+    }
+    let external = term.as_external().filter(|_| term.is_any_pid())?;
+    let of = NodeInfo { name: external.node(), creation: external.creation() };
+    let numbers = external.numbers();
+    (of == NodeInfo::this()).then(|| numbers[0] | numbers[1] << pid_number_bits())
 }

@@ -179,21 +179,21 @@ impl Printer {
             }
             Kind::ExternalPid(pid) => self.text(format_args!(
                 "<{}.{}.{}>",
-                pid.node().index(),
+                pid.channel(),
                 pid.numbers()[0],
                 pid.numbers()[1]
             )),
             Kind::Port(number) => self.text(format_args!("#Port<0.{number}>")),
             Kind::ExternalPort(port) => {
                 let number = port.numbers()[0] | port.numbers()[1] << 32;
-                self.text(format_args!("#Port<{}.{number}>", port.node().index()));
+                self.text(format_args!("#Port<{}.{number}>", port.channel()));
             }
             Kind::Ref(reference) => {
                 let [first, second, third] = reference.numbers();
                 self.text(format_args!("#Ref<0.{third}.{second}.{first}>"));
             }
             Kind::ExternalRef(reference) => {
-                self.text(format_args!("#Ref<{}", reference.node().index()));
+                self.text(format_args!("#Ref<{}", reference.channel()));
                 for number in reference.numbers().iter().rev() {
                     self.text(format_args!(".{number}"));
                 }

@@ -39,7 +39,7 @@ fn display_is_that_of_otp() {
     terms.extend(names.iter().map(|name| Term::atom(Atom::new(name))));
     terms.extend([
         Term::pid(5),
-        Term::pid(swarmrt_term::node::pid_data(5, 3).expect("small")),
+        common::pid(5, 3),
         Term::port(17),
         heap.local_ref(7 | 9 << 32, 11),
     ]);

@@ -9,6 +9,7 @@ use swarmrt_machine::process::links::Tag;
 use swarmrt_machine::process::{MaxHeapSize, Priority};
 use swarmrt_machine::signal::remote::{How, RemotePid, RemoteSignal};
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
+use swarmrt_term::node::own_pid;
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, map};
 
 /// A limit as given; what it does not say is as for the whole machine.
@@ -54,7 +55,7 @@ fn set_group_leader(p: &mut Process, leader: Term, pid: Term) -> BifResult {
     if !leader.is_any_pid() || !pid.is_any_pid() {
         return Ok(Term::atom(am::BADARG));
     }
-    let Some(to) = pid.as_pid() else {
+    let Some(to) = own_pid(pid) else {
         if let Some(to) = RemotePid::of(pid).filter(|to| to.node != p.vm.node().name) {
             let signal = RemoteSignal::GroupLeader { to, leader };
             p.signal_remote(pid, to.node, &signal, How::ORDINARY);
@@ -210,7 +211,7 @@ fn bind(p: &mut Process, value: Term) -> BifResult {
 
 #[bif("erts_internal:process_flag/3")]
 fn process_flag_3(p: &mut Process, pid: Term, flag: Term, value: Term) -> BifResult {
-    let Some(pid) = pid.as_pid() else { return Ok(Term::atom(atom!("badtype"))) };
+    let Some(pid) = own_pid(pid) else { return Ok(Term::atom(atom!("badtype"))) };
     if flag != Term::atom(atom!("save_calls")) {
         return Ok(Term::atom(if is_alive(p.vm, pid) { am::BADARG } else { atom!("badtype") }));
     }

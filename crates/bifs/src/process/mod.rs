@@ -16,6 +16,7 @@ pub use turns::collect_soon;
 
 use swarmrt_machine::process::run_state;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
+use swarmrt_term::node::own_pid;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 
 const OK: Term = Term::atom(am::OK);
@@ -71,7 +72,7 @@ fn is_alive(vm: &Vm, pid: u64) -> bool {
 
 #[bif("erlang:is_process_alive/1")]
 fn is_process_alive(p: &mut Process, pid: Term) -> BifResult {
-    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
+    let pid = own_pid(pid).ok_or(BifExit::BADARG)?;
     if pid == p.id() {
         return Ok(TRUE);
     }
@@ -133,7 +134,7 @@ pub fn ask_as(
 
 #[bif("erts_internal:is_process_alive/2")]
 fn is_process_alive_2(p: &mut Process, pid: Term, reference: Term) -> BifResult {
-    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
+    let pid = own_pid(pid).ok_or(BifExit::BADARG)?;
     let alive = Term::bool(is_alive(p.vm, pid));
     let message = p.tuple(&[reference, alive]);
     signal::send_message(p.vm, p.pid(), p.id(), message);
@@ -142,7 +143,7 @@ fn is_process_alive_2(p: &mut Process, pid: Term, reference: Term) -> BifResult 
 
 #[bif("erts_internal:is_system_process/1")]
 fn is_system_process(p: &mut Process, pid: Term) -> BifResult {
-    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
+    let pid = own_pid(pid).ok_or(BifExit::BADARG)?;
     Ok(Term::bool(p.vm.is_system_process(pid)))
 }
 

@@ -17,6 +17,7 @@ fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delive
     };
     if recipient == Recipient::Nobody
         && let Some(external) = to.as_external()
+        && external.creation() != p.vm.node().creation
     {
         log_discarded(p, external.creation(), to, message);
     }

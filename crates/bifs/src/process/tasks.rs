@@ -5,11 +5,12 @@ use super::{OK, TRUE, ask_as, is_alive};
 use swarmrt_machine::process::links::Tag;
 use swarmrt_machine::process::{Task, TaskWork};
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
+use swarmrt_term::node::own_pid;
 use swarmrt_term::{Alloc, Atom, Term, Tuple, am, atom};
 
 #[bif("erts_internal:suspend_process/2")]
 fn suspend_process(p: &mut Process, pid: Term, options: Term) -> BifResult {
-    let Some(pid) = pid.as_pid().filter(|&pid| pid != p.id()) else {
+    let Some(pid) = own_pid(pid).filter(|&pid| pid != p.id()) else {
         return Ok(Term::atom(am::BADARG));
     };
     let mut unless = false;
@@ -114,7 +115,7 @@ fn request_system_task_4(
     _priority: Term,
     request: Term,
 ) -> BifResult {
-    let (Some(requester), Some(pid)) = (requester.as_pid(), pid.as_pid()) else {
+    let (Some(requester), Some(pid)) = (requester.as_pid(), own_pid(pid)) else {
         return Err(BifExit::BADARG);
     };
     let request =

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use swarmrt_term::node::PID_BITS;
+use swarmrt_term::node::pid_bits;
 use swarmrt_term::reference::SLOT_BITS;
 
 /// A process with the part that others see, in one allocation.
@@ -102,9 +102,10 @@ impl ProcessTable {
         if self.count() >= self.limit {
             return None;
         }
+        let bits = pid_bits();
         loop {
             let id = *next;
-            *next = (id + 1) & ((1 << PID_BITS) - 1);
+            *next = (id + 1) & ((1 << bits) - 1);
             let at = id as usize % self.slots;
             let mut chunk = self.chunks[at / CHUNK].load(Ordering::Acquire);
             if chunk.is_null() {

@@ -166,10 +166,20 @@ pub struct Vm {
 /// Called once, by the thread that halts the machine; see [`Vm::on_halt`].
 pub type HaltHook = Box<dyn FnOnce() + Send>;
 
+/// The largest `+zdbbl` that OTP takes.
+const BUSY_KILOBYTES_MAX: usize = 2_097_151;
+
 impl Config {
     /// The value of an emulator flag; the last one counts.
     pub fn flag(&self, name: &str) -> Option<&str> {
         self.flags.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Bytes that wait to be written to another node from which on its connection is busy: `+zdbbl`
+    /// in kilobytes, 1 MB where nothing is said.
+    pub fn busy_connection_bytes(&self) -> usize {
+        let kilobytes = self.flag("+zdbbl").and_then(|limit| limit.parse::<usize>().ok());
+        kilobytes.map_or(1 << 20, |limit| limit.clamp(1, BUSY_KILOBYTES_MAX) << 10)
     }
 
     fn time_warp_mode(&self) -> TimeWarpMode {

@@ -18,6 +18,9 @@ use swarmrt_term::{Term, am};
 /// Bytes that wait in the socket's queue at most, before the channel is asked for more.
 const QUEUED_BYTES_MAX: usize = 256 << 10;
 
+/// Bytes that the system keeps and cannot send yet, about: a small message waits behind them.
+const UNSENT_BYTES: u32 = 128 << 10;
+
 /// What reading has led to.
 enum Input {
     Packets(Vec<u8>),
@@ -71,6 +74,7 @@ impl Inet {
         let mut state = self.state.lock();
         let can = self.stream && state.connected && state.channel.is_none();
         if can {
+            super::options::set_unsent_bytes(&state, UNSENT_BYTES);
             state.channel = Some(channel);
         }
         can

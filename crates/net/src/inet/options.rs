@@ -213,6 +213,12 @@ fn set_bytes(state: &State, level: i32, name: i32, value: &[u8]) -> Result<(), i
     if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
+/// Has the system take little more than it can send at once: what comes last waits behind that.
+/// Without effect where there is no such option.
+pub(super) fn set_unsent_bytes(state: &State, bytes: u32) {
+    let _ = set_bytes(state, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &bytes.to_ne_bytes());
+}
+
 fn get_bytes(state: &State, level: i32, name: i32, value: &mut [u8]) -> Option<usize> {
     let fd = state.socket.as_ref()?.as_raw_fd();
     let mut length = value.len() as libc::socklen_t;

@@ -11,7 +11,7 @@ use crate::bigint::bits_max;
 use crate::binary::SharedBytes;
 use crate::boxed::FunIdentity;
 use crate::map;
-use crate::node::{NodeInfo, pid_data};
+use crate::node::{NodeInfo, PidData, pid_data};
 use crate::reference::RefValue;
 use crate::release::{self, Release};
 use crate::word::{Subtag, Term};
@@ -453,15 +453,14 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
         let node = self.atom()?;
         let (number, serial) = (self.u32()?, self.u32()?);
         let creation = if tag == tag::PID { self.tiny_creation()? } else { self.u32()? };
-        if !self.is_local(node, creation) {
-            return Ok(self.alloc.external(
-                Subtag::ExternalPid,
-                node,
-                creation,
-                &[u64::from(number), u64::from(serial)],
-            ));
+        if self.is_local(node, creation) {
+            match pid_data(number, serial).ok_or(DecodeError::Malformed)? {
+                PidData::Local(data) => return Ok(Term::pid(data)),
+                PidData::Beyond => {}
+            }
         }
-        pid_data(number, serial).map(Term::pid).ok_or(DecodeError::Malformed)
+        let numbers = [u64::from(number), u64::from(serial)];
+        Ok(self.alloc.external(Subtag::ExternalPid, node, creation, &numbers))
     }
 
     fn port(&mut self, tag: u8) -> Decoded<Term> {

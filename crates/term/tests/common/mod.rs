@@ -5,7 +5,7 @@
 use std::process::Command;
 use swarmrt_term::alloc::Alloc;
 use swarmrt_term::etf::{Interning, Resolver};
-use swarmrt_term::{Atom, FragmentHeap, FunIdentity, Subtag, Term, map};
+use swarmrt_term::{Atom, FragmentHeap, FunIdentity, Subtag, Term, map, node};
 
 /// A small generator of random numbers (splitmix64): the same terms in every run of the same seed.
 pub struct Random(pub u64);
@@ -190,15 +190,20 @@ pub fn bitstring(random: &mut Random, heap: &mut FragmentHeap) -> Term {
     heap.sub_binary(whole, from, size)
 }
 
+/// A pid of this node, with small numbers.
+pub fn pid(number: u32, serial: u32) -> Term {
+    match node::pid_data(number, serial) {
+        Some(node::PidData::Local(data)) => Term::pid(data),
+        other => panic!("a pid with small numbers is {other:?}"),
+    }
+}
+
 fn identifier(random: &mut Random, heap: &mut FragmentHeap) -> Term {
     let node = Atom::new(random.pick(&["n@h", "other@host", "nonode@nohost"]));
     let creation = 1 + random.below(3) as u32;
     let n = random.below(3) as u64;
     match random.below(8) {
-        0 => Term::pid(
-            swarmrt_term::node::pid_data(random.below(4) as u32 + 100, random.below(3) as u32)
-                .expect("small"),
-        ),
+        0 => pid(random.below(4) as u32 + 100, random.below(3) as u32),
         1 => Term::port(random.below(5) as u64),
         2 => heap.local_ref(random.next() >> random.below(40), random.below(1 << 18) as u32),
         3 => heap.external(Subtag::ExternalPid, node, creation, &[n, 1]),
