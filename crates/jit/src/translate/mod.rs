@@ -14,6 +14,7 @@ mod block_versions;
 mod bs_match;
 mod built_ins;
 mod calls;
+mod comparisons;
 mod instructions;
 mod kinds;
 mod numbers;
@@ -22,6 +23,8 @@ mod scalar_tuples;
 mod side_exits;
 mod signatures;
 mod sites;
+#[cfg(test)]
+mod tests;
 mod tuples;
 
 use crate::plan::analysis::{Flow, TRACKED_X};
