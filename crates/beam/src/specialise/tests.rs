@@ -1,7 +1,9 @@
 use super::*;
+use crate::decode::Operand;
 use crate::decode::{Args, Code};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use swarmrt_term::am;
 
 /// Counts what this thread has allocated and not freed.
 struct Counting;

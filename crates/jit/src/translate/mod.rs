@@ -9,7 +9,8 @@
 //! back, one instruction executed, and the state read again.
 
 mod assisted;
-pub(crate) mod bits;
+pub(crate) mod bit_building;
+mod bits;
 mod block_versions;
 mod bs_match;
 mod built_ins;
