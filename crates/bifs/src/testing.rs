@@ -27,7 +27,7 @@ pub(crate) fn process() -> &'static mut Process {
     let _guard = pin();
     let cell = vm.processes.get(pid).expect("it is alive");
     // SAFETY: no scheduler runs, and this is the only reference that is ever made to it.
-    unsafe { &mut **cell.process.get() }
+    unsafe { &mut *cell.process.get() }
 }
 
 /// Calls a built-in, as `module:name`.

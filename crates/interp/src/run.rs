@@ -1294,10 +1294,11 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             b,
                             dst,
                             |x, y| unless_overflow(small_bits(x).overflowing_add(scaled(y))),
-                            if is_constant(b) {
-                                arithmetic_with_constant!(Op::Add, x, y, dst)
-                            } else {
-                                arithmetic!(Op::Add, x, y, dst)
+                            {
+                                if is_constant(b) {
+                                    arithmetic_with_constant!(Op::Add, x, y, dst);
+                                }
+                                arithmetic!(Op::Add, x, y, dst);
                             }
                         ),
                         // The negative of a negative constant is added with the subtraction in the
@@ -1307,10 +1308,11 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             b,
                             dst,
                             |x, y| unless_overflow(small_bits(x).overflowing_sub(scaled(y))),
-                            if is_constant(b) && y.as_small().is_some_and(|value| value >= 0) {
-                                arithmetic_with_constant!(Op::Sub, x, y, dst)
-                            } else {
-                                arithmetic!(Op::Sub, x, y, dst)
+                            {
+                                if is_constant(b) && y.as_small().is_some_and(|value| value >= 0) {
+                                    arithmetic_with_constant!(Op::Sub, x, y, dst);
+                                }
+                                arithmetic!(Op::Sub, x, y, dst);
                             }
                         ),
                         Instr::Mul { a, b, dst } => {
@@ -1318,7 +1320,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                                 let (product, overflow) =
                                     scaled(x).overflowing_mul(y.small_value());
                                 unless_overflow((product | SMALL_TAG, overflow))
-                            })
+                            });
                         }
                         Instr::IntDiv { a, b, dst } => {
                             small_arithmetic!(Op::Div, a, b, dst, |x, y| {
@@ -1329,7 +1331,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         Instr::Rem { a, b, dst } => {
                             small_arithmetic!(Op::Rem, a, b, dst, |x, y| {
                                 x.small_value().checked_rem(y.small_value()).map(Term::small)
-                            })
+                            });
                         }
                         Instr::Band { a, b, dst } => {
                             small_arithmetic!(Op::Band, a, b, dst, |x, y| {
@@ -1339,7 +1341,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         Instr::Bor { a, b, dst } => {
                             small_arithmetic!(Op::Bor, a, b, dst, |x, y| {
                                 Some(Term::from_raw(x.raw() | y.raw()))
-                            })
+                            });
                         }
                         Instr::Bxor { a, b, dst } => {
                             small_arithmetic!(Op::Bxor, a, b, dst, |x, y| {
@@ -1349,13 +1351,13 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         Instr::Bsl { a, b, dst } => {
                             small_arithmetic!(Op::Bsl, a, b, dst, |x, y| {
                                 shifted_left(x.small_value(), y.small_value())
-                            })
+                            });
                         }
                         Instr::Bsr { a, b, dst } => {
                             small_arithmetic!(Op::Bsr, a, b, dst, |x, y| {
                                 let (value, shift) = (x.small_value(), y.small_value());
                                 (shift >= 0).then(|| Term::small(value >> shift.min(63)))
-                            })
+                            });
                         }
                         Instr::Bif0 { bif, dst } => inline_bif!(bif, dst, &[]),
                         Instr::Bif1 { bif, a, dst } => inline_bif!(bif, dst, &[src!(a)]),

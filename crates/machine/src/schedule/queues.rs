@@ -227,7 +227,7 @@ mod tests {
     fn high_priority_does_not_count_as_a_turn_that_low_priority_waits_for() {
         let mut queues = Queues::default();
         queues.push(100, Priority::Low as u8, false);
-        (0..LOW_TURNS as usize + 1).for_each(|cell| queues.push(cell, NORMAL, false));
+        (0..=LOW_TURNS as usize).for_each(|cell| queues.push(cell, NORMAL, false));
         for turn in 0..LOW_TURNS as usize {
             queues.push(50, Priority::High as u8, false);
             assert_eq!([queues.pop(), queues.pop()], [Some(50), Some(turn)]);
