@@ -34,8 +34,10 @@ fn assert_same(program: &Path, folder: &Path) {
     assert_all_same(&[program.to_owned()], folder);
 }
 
-/// Some programs do, beside one another.
+/// Some programs do, beside one another. They may call each other.
 fn assert_all_same(programs: &[PathBuf], folder: &Path) {
+    let compiled = common::run(common::oracle("erlc").arg("-o").arg(folder).args(programs));
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
     let outcomes = common::side_by_side(programs, common::machines_at_once() / 2, |program| {
         same_on_both(program, folder)
     });
@@ -44,10 +46,8 @@ fn assert_all_same(programs: &[PathBuf], folder: &Path) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Compiles a program into `folder`, runs it there with both, and compares.
+/// Runs a compiled program in its folder with both, and compares.
 fn same_on_both(program: &Path, folder: &Path) -> Option<String> {
-    let compiled = common::run(common::oracle("erlc").arg("-o").arg(folder).arg(program));
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
     let module = program.file_stem().expect("has a name").to_string_lossy().into_owned();
     let arguments = [
         "-noshell".to_owned(),
