@@ -89,3 +89,72 @@ fn raise(p: &mut Process, class: Term, reason: Term, trace: Term) -> BifResult {
         None => Ok(Term::atom(am::BADARG)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{call, process, term, text};
+
+    #[test]
+    fn traces_to_be_raised_get_a_place_in_each_entry_or_are_none() {
+        let p = process();
+        let refused = "badarg";
+        for (trace, expected) in [
+            ("[]", "[]"),
+            ("[{m,f,1,[]}]", "[{m,f,1,[]}]"),
+            ("[{m,f,1}]", "[{m,f,1,[]}]"),
+            ("[{m,f,[a,b],[{line,3}]},{m,g,0}]", "[{m,f,[a,b],[{line,3}]},{m,g,0,[]}]"),
+            // What stands for the arity is not looked at.
+            ("[{m,f,x}]", "[{m,f,x,[]}]"),
+            ("[{m,f}]", refused),
+            ("[{1,f,1}]", refused),
+            ("[{m,f,1,place}]", refused),
+            ("[{m,f,1,[],more}]", refused),
+            ("[{m,f,1}|tail]", refused),
+            ("[m]", refused),
+            ("none", refused),
+        ] {
+            for class in [am::ERROR, am::EXIT, am::THROW] {
+                let arguments = [Term::atom(class), Term::small(5), term(p, trace)];
+                let raised = match call(p, "erlang:raise", &arguments) {
+                    Err(BifExit::WithTrace { class: raised, reason, trace }) => {
+                        assert_eq!((raised, text(reason)), (class, "5".to_owned()), "{trace:?}");
+                        text(trace)
+                    }
+                    other => text(other.expect("a value, or an exception with a trace")),
+                };
+                assert_eq!(raised, expected, "{trace}");
+            }
+        }
+        let arguments = [Term::atom(am::OK), Term::small(5), Term::NIL];
+        assert_eq!(call(p, "erlang:raise", &arguments).map(text).ok().as_deref(), Some("badarg"));
+    }
+
+    #[test]
+    fn a_trace_that_is_complete_is_not_copied() {
+        let p = process();
+        let whole = term(p, "[{m,f,1,[]},{m,g,[],[]}]");
+        assert_eq!(full_trace(p, whole), Some(whole));
+        let short = term(p, "[{m,f,1}]");
+        assert_ne!(full_trace(p, short), Some(short));
+    }
+
+    #[test]
+    fn options_of_an_error_count_where_they_are_what_they_should_be() {
+        let p = process();
+        for (options, expected) in [
+            ("[]", None),
+            ("[{error_info,#{cause => x}}]", Some("{error_info,#{cause=>x}}")),
+            ("[{error_info,#{a => 1}},{error_info,#{b => 2}}]", Some("{error_info,#{b=>2}}")),
+            ("[{error_info,x}]", None),
+            ("[{error_info,#{}},{other,#{}}]", None),
+            ("none", None),
+        ] {
+            let arguments = [Term::atom(am::OK), Term::NIL, term(p, options)];
+            let Err(BifExit::WithArgs { option, .. }) = call(p, "erlang:error", &arguments) else {
+                panic!("it is an error with arguments");
+            };
+            assert_eq!(option.map(text).as_deref(), expected, "{options}");
+        }
+    }
+}

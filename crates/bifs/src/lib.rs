@@ -41,6 +41,8 @@ mod system_info;
 mod system_monitor;
 mod system_text;
 mod terms;
+#[cfg(test)]
+mod testing;
 mod time;
 mod timers;
 mod topology;

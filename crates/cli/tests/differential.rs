@@ -3,7 +3,6 @@
 
 mod common;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -64,6 +63,27 @@ fn is_left_out(name: &str) -> bool {
     crashes || std::env::var_os("SWARMRT_TEST_STRESS").is_some() && not_under_stress.contains(&name)
 }
 
+/// What runs while nothing else does, because it shows how processors are shared out or how long
+/// something takes.
+const ALONE: [&str; 9] = [
+    "collections_seen",
+    "figures",
+    "heap_limit_messages",
+    "lent_priority",
+    "multi_scheduling",
+    "process_floods",
+    "signal_order",
+    "system_monitors",
+    "timers",
+];
+
+/// What waits for seconds, and starts first, so that nobody waits for it at the end.
+const LONG: [&str; 2] = ["program_ports", "other_nodes"];
+
+fn is_one_of(path: &Path, names: &[&str]) -> bool {
+    path.file_stem().and_then(|name| name.to_str()).is_some_and(|name| names.contains(&name))
+}
+
 /// A program, compiled, and what `erl` prints for it. Both are kept below `target` from test to
 /// test, since each engine is compared with the same: for one source, of one version of OTP.
 struct Case {
@@ -74,18 +94,7 @@ struct Case {
 impl Case {
     fn of(path: &Path) -> Case {
         let module = path.file_stem().expect("has a name").to_string_lossy().into_owned();
-        let mut hasher = DefaultHasher::new();
-        std::fs::read(path).expect("readable").hash(&mut hasher);
-        for version in [
-            common::otp_root().join("releases/RELEASES"),
-            common::otp_root().join("releases/start_erl.data"),
-        ] {
-            std::fs::read(version).unwrap_or_default().hash(&mut hasher);
-        }
-        let kept = common::target()
-            .join("oracle")
-            .join(common::release().unwrap_or_else(|| "25".to_owned()));
-        Case { folder: kept.join(format!("{module}-{:016x}", hasher.finish())), module }
+        Case { folder: common::kept_oracle(&module, &[path]), module }
     }
 
     /// What a machine prints for the program.
@@ -141,9 +150,13 @@ fn programs_print_the_same_as_on_erl() {
     programs
         .retain(|path| !path.file_stem().is_some_and(|name| is_left_out(&name.to_string_lossy())));
     assert!(!programs.is_empty());
-    // One after the other: some of them measure how long things take, or keep all processors busy.
-    let failures: Vec<String> =
-        programs.iter().filter_map(|path| Case::of(path).compare(path)).collect();
+    programs.sort_by_key(|path| !is_one_of(path, &LONG));
+    let (alone, others): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|path| is_one_of(path, &ALONE));
+    let compared = |path: &PathBuf| Case::of(path).compare(path);
+    let mut outcomes = common::side_by_side(&others, common::machines_at_once(), compared);
+    outcomes.extend(alone.iter().map(compared));
+    let failures: Vec<String> = outcomes.into_iter().flatten().collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

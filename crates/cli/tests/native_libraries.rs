@@ -31,16 +31,23 @@ fn output(command: &mut Command) -> String {
 
 /// One program does the same on both systems; the folder goes.
 fn assert_same(program: &Path, folder: &Path) {
-    let mut failures = Vec::new();
-    same_on_both(program, folder, &mut failures);
+    assert_all_same(&[program.to_owned()], folder);
+}
+
+/// Some programs do, beside one another. They may call each other.
+fn assert_all_same(programs: &[PathBuf], folder: &Path) {
+    let compiled = common::run(common::oracle("erlc").arg("-o").arg(folder).args(programs));
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
+    let outcomes = common::side_by_side(programs, common::machines_at_once() / 2, |program| {
+        same_on_both(program, folder)
+    });
+    let failures: Vec<String> = outcomes.into_iter().flatten().collect();
     let _ = std::fs::remove_dir_all(folder);
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Compiles a program into `folder`, runs it there with both, and compares.
-fn same_on_both(program: &Path, folder: &Path, failures: &mut Vec<String>) {
-    let compiled = common::run(common::oracle("erlc").arg("-o").arg(folder).arg(program));
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
+/// Runs a compiled program in its folder with both, and compares.
+fn same_on_both(program: &Path, folder: &Path) -> Option<String> {
     let module = program.file_stem().expect("has a name").to_string_lossy().into_owned();
     let arguments = [
         "-noshell".to_owned(),
@@ -51,9 +58,7 @@ fn same_on_both(program: &Path, folder: &Path, failures: &mut Vec<String>) {
     ];
     let expected = output(common::oracle("erl").args(&arguments).current_dir(folder));
     let actual = output(common::swarmrt_command().arg("erl").args(&arguments).current_dir(folder));
-    if actual != expected {
-        failures.push(format!("{module}:\n--- erl\n{expected}\n--- swarmrt\n{actual}"));
-    }
+    (actual != expected).then(|| format!("{module}:\n--- erl\n{expected}\n--- swarmrt\n{actual}"))
 }
 
 fn temporary(name: &str) -> PathBuf {
@@ -68,13 +73,8 @@ fn libraries_of_debian_do_what_they_do_on_erl() {
     if common::release().is_some() {
         return;
     }
-    let folder = temporary("nif-debian");
-    let mut failures = Vec::new();
-    for program in programs(&common::root().join("tests/nif/debian")) {
-        same_on_both(&program, &folder, &mut failures);
-    }
-    let _ = std::fs::remove_dir_all(&folder);
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let programs = programs(&common::root().join("tests/nif/debian"));
+    assert_all_same(&programs, &temporary("nif-debian"));
 }
 
 /// Compiles a library in C for the OTP under test.
@@ -96,12 +96,7 @@ fn compile(source: &Path, folder: &Path) {
 fn a_library_of_every_family_of_functions_does_what_it_does_on_erl() {
     let (source, folder) = (common::root().join("tests/nif/families"), temporary("nif-families"));
     compile(&source.join("nif_families.c"), &folder);
-    let mut failures = Vec::new();
-    for program in programs(&source) {
-        same_on_both(&program, &folder, &mut failures);
-    }
-    let _ = std::fs::remove_dir_all(&folder);
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert_all_same(&programs(&source), &folder);
 }
 
 /// What the families leave out: kinds of terms, names, threads and their locks, output, other

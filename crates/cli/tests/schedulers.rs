@@ -6,9 +6,9 @@ const CODE: &str = "io:format(\"~p~n\", [[erlang:system_info(I) || I <- [schedul
 
 #[test]
 fn flags_give_the_numbers_that_they_give_on_erl() {
-    for flags in
-        ["", "+S 1", "+S 4", "+S 4:3", "+S :1", "+S 0", "+S4:0", "+SP 50", "+SP 300:50", "+SP :1"]
-    {
+    let all =
+        ["", "+S 1", "+S 4", "+S 4:3", "+S :1", "+S 0", "+S4:0", "+SP 50", "+SP 300:50", "+SP :1"];
+    common::side_by_side(&all, common::machines_at_once() / 2, |flags| {
         let arguments: Vec<&str> =
             flags.split_whitespace().chain(["-noshell", "-eval", CODE]).collect();
         let ours = common::run(common::swarmrt_command().arg("erl").args(&arguments));
@@ -16,7 +16,7 @@ fn flags_give_the_numbers_that_they_give_on_erl() {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(theirs.status.success(), "{flags}: {}", text(&theirs.stderr));
         assert_eq!(text(&ours.stdout), text(&theirs.stdout), "{flags}: {}", text(&ours.stderr));
-    }
+    });
 }
 
 #[test]

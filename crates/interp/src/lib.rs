@@ -5,6 +5,8 @@
 
 mod engine;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use engine::Interpreter;
 use swarmrt_engine::runtime::assists::Assists;

@@ -25,6 +25,49 @@ use swarmrt_term::{Alloc, Bits, Header, Mfa, Subtag, Term, am, map};
 /// Whether every safepoint collects.
 const STRESS: bool = cfg!(feature = "stress");
 
+/// A small integer's word is the integer shifted left by [`SMALL_SHIFT`], with this tag below it.
+const SMALL_TAG: i64 = 0b11;
+const SMALL_SHIFT: u32 = 2;
+const _: () = assert!(Term::small(-5).raw() as i64 == -5 << SMALL_SHIFT | SMALL_TAG);
+
+/// The word of a small integer.
+#[inline(always)]
+fn small_bits(term: Term) -> i64 {
+    term.raw() as i64
+}
+
+/// The word without its tag.
+#[inline(always)]
+fn scaled(term: Term) -> i64 {
+    small_bits(term) & !SMALL_TAG
+}
+
+/// The small integer whose word was computed, unless that overflowed.
+///
+/// # Safety
+/// The two low bits of the word are [`SMALL_TAG`].
+#[inline(always)]
+unsafe fn unless_overflow((bits, overflow): (i64, bool)) -> Option<Term> {
+    // SAFETY: any bits above the tag are a small integer.
+    (!overflow).then(|| unsafe { Term::from_raw(bits as u64) })
+}
+
+/// `value bsl shift`, where that is small and the shift goes to the left.
+#[inline(always)]
+fn shifted_left(value: i64, shift: i64) -> Option<Term> {
+    if !(0..62).contains(&shift) {
+        return None;
+    }
+    let shifted = value << shift;
+    (shifted >> shift == value && Term::fits_small(shifted)).then(|| Term::small(shifted))
+}
+
+/// Whether the operand is written in the code.
+#[inline(always)]
+fn is_constant(src: Src) -> bool {
+    matches!(src.kind(), Src::KIND_SMALL | Src::KIND_CONST)
+}
+
 /// Executes the one instruction at `ip` with the state in the registers, for machine code. See
 /// [`StepFn`].
 ///
@@ -425,6 +468,57 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             raise!(BifExit::BADARITH);
                         }
                         arithmetic!($op, a, b, $dst);
+                    }};
+                }
+                // An operation on two operands: `$fast` where both are small and so is the result,
+                // else `$slow`.
+                macro_rules! small_arithmetic {
+                    ($op:expr, $a:expr, $b:expr, $dst:expr, |$x:ident, $y:ident| $fast:expr) => {
+                        small_arithmetic!(
+                            $a,
+                            $b,
+                            $dst,
+                            |$x, $y| $fast,
+                            arithmetic!($op, $x, $y, $dst)
+                        )
+                    };
+                    ($a:expr, $b:expr, $dst:expr, |$x:ident, $y:ident| $fast:expr, $slow:expr) => {{
+                        let ($x, $y) = (src!($a), src!($b));
+                        if Term::both_small($x, $y)
+                            && let Some(value) = $fast
+                        {
+                            set!($dst, value);
+                            next!();
+                        }
+                        $slow
+                    }};
+                }
+                // A subtraction of a constant is an addition of its negative; errors show what was
+                // written.
+                macro_rules! add_constant {
+                    ($a:expr, $value:expr, $dst:expr) => {{
+                        let (a, value) = ($a, i64::from($value));
+                        if a.is_small()
+                            && let Some(sum) =
+                                unless_overflow(small_bits(a).overflowing_add(value << SMALL_SHIFT))
+                        {
+                            set!($dst, sum);
+                            next!();
+                        }
+                        if value < 0 {
+                            arithmetic_with_constant!(Op::Sub, a, Term::small(-value), $dst);
+                        }
+                        arithmetic_with_constant!(Op::Add, a, Term::small(value), $dst);
+                    }};
+                }
+                macro_rules! float_arithmetic {
+                    ($a:expr, $operator:tt, $b:expr, $to:expr) => {{
+                        let value = *f.add($a as usize) $operator *f.add($b as usize);
+                        if !value.is_finite() {
+                            raise!(BifExit::BADARITH);
+                        }
+                        *f.add($to as usize) = value;
+                        next!();
                     }};
                 }
                 // A built-in called by an instruction that yields a value: guards and bodies.
@@ -1190,167 +1284,80 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         }
 
                         Instr::AddXI { x: number, to, value } => {
-                            let a = *x.add(number as usize);
-                            if a.is_small() {
-                                let (sum, overflow) =
-                                    (a.raw() as i64).overflowing_add(i64::from(value) << 2);
-                                if !overflow {
-                                    *x.add(to as usize) = Term::from_raw(sum as u64);
-                                    next!();
-                                }
-                            }
-                            // A subtraction of a constant is an addition of its negative; errors
-                            // show what was written.
-                            if value < 0 {
-                                arithmetic_with_constant!(
-                                    Op::Sub,
-                                    a,
-                                    Term::small(-i64::from(value)),
-                                    Dst::x(to)
-                                );
-                            }
-                            arithmetic_with_constant!(
-                                Op::Add,
-                                a,
-                                Term::small(i64::from(value)),
-                                Dst::x(to)
-                            );
+                            add_constant!(*x.add(number as usize), value, Dst::x(to));
                         }
                         Instr::AddYI { y: number, dst, value } => {
-                            let a = *e.add(number as usize);
-                            if a.is_small() {
-                                let (sum, overflow) =
-                                    (a.raw() as i64).overflowing_add(i64::from(value) << 2);
-                                if !overflow {
-                                    set!(dst, Term::from_raw(sum as u64));
-                                    next!();
-                                }
-                            }
-                            if value < 0 {
-                                arithmetic_with_constant!(
-                                    Op::Sub,
-                                    a,
-                                    Term::small(-i64::from(value)),
-                                    dst
-                                );
-                            }
-                            arithmetic_with_constant!(
-                                Op::Add,
-                                a,
-                                Term::small(i64::from(value)),
-                                dst
-                            );
+                            add_constant!(*e.add(number as usize), value, dst);
                         }
-                        Instr::Add { a, b, dst } => {
-                            let is_constant = matches!(b.kind(), Src::KIND_SMALL | Src::KIND_CONST);
-                            let (a, b) = (src!(a), src!(b));
-                            if Term::both_small(a, b) {
-                                let (sum, overflow) =
-                                    (a.raw() as i64).overflowing_add((b.raw() as i64) & !0b11);
-                                if !overflow {
-                                    set!(dst, Term::from_raw(sum as u64));
-                                    next!();
+                        Instr::Add { a, b, dst } => small_arithmetic!(
+                            a,
+                            b,
+                            dst,
+                            |x, y| unless_overflow(small_bits(x).overflowing_add(scaled(y))),
+                            {
+                                if is_constant(b) {
+                                    arithmetic_with_constant!(Op::Add, x, y, dst);
                                 }
+                                arithmetic!(Op::Add, x, y, dst);
                             }
-                            if is_constant {
-                                arithmetic_with_constant!(Op::Add, a, b, dst);
-                            }
-                            arithmetic!(Op::Add, a, b, dst);
-                        }
-                        Instr::Sub { a, b, dst } => {
-                            let is_constant = matches!(b.kind(), Src::KIND_SMALL | Src::KIND_CONST);
-                            let (a, b) = (src!(a), src!(b));
-                            if Term::both_small(a, b) {
-                                let (difference, overflow) =
-                                    (a.raw() as i64).overflowing_sub((b.raw() as i64) & !0b11);
-                                if !overflow {
-                                    set!(dst, Term::from_raw(difference as u64));
-                                    next!();
+                        ),
+                        // The negative of a negative constant is added with the subtraction in the
+                        // trace.
+                        Instr::Sub { a, b, dst } => small_arithmetic!(
+                            a,
+                            b,
+                            dst,
+                            |x, y| unless_overflow(small_bits(x).overflowing_sub(scaled(y))),
+                            {
+                                if is_constant(b) && y.as_small().is_some_and(|value| value >= 0) {
+                                    arithmetic_with_constant!(Op::Sub, x, y, dst);
                                 }
+                                arithmetic!(Op::Sub, x, y, dst);
                             }
-                            // The negative of a negative constant is added with the subtraction in
-                            // the trace.
-                            if is_constant && b.as_small().is_some_and(|value| value >= 0) {
-                                arithmetic_with_constant!(Op::Sub, a, b, dst);
-                            }
-                            arithmetic!(Op::Sub, a, b, dst);
-                        }
+                        ),
                         Instr::Mul { a, b, dst } => {
-                            let (a, b) = (src!(a), src!(b));
-                            if Term::both_small(a, b) {
+                            small_arithmetic!(Op::Mul, a, b, dst, |x, y| {
                                 let (product, overflow) =
-                                    ((a.raw() as i64) & !0b11).overflowing_mul(b.small_value());
-                                if !overflow {
-                                    set!(dst, Term::from_raw(product as u64 | 0b11));
-                                    next!();
-                                }
-                            }
-                            arithmetic!(Op::Mul, a, b, dst);
+                                    scaled(x).overflowing_mul(y.small_value());
+                                unless_overflow((product | SMALL_TAG, overflow))
+                            });
                         }
                         Instr::IntDiv { a, b, dst } => {
-                            let (a, b) = (src!(a), src!(b));
-                            if Term::both_small(a, b) && b.small_value() != 0 {
-                                let quotient = a.small_value() / b.small_value();
-                                if Term::fits_small(quotient) {
-                                    set!(dst, Term::small(quotient));
-                                    next!();
-                                }
-                            }
-                            arithmetic!(Op::Div, a, b, dst);
+                            small_arithmetic!(Op::Div, a, b, dst, |x, y| {
+                                let quotient = x.small_value().checked_div(y.small_value());
+                                quotient.filter(|&value| Term::fits_small(value)).map(Term::small)
+                            });
                         }
                         Instr::Rem { a, b, dst } => {
-                            let (a, b) = (src!(a), src!(b));
-                            if Term::both_small(a, b) && b.small_value() != 0 {
-                                set!(dst, Term::small(a.small_value() % b.small_value()));
-                                next!();
-                            }
-                            arithmetic!(Op::Rem, a, b, dst);
+                            small_arithmetic!(Op::Rem, a, b, dst, |x, y| {
+                                x.small_value().checked_rem(y.small_value()).map(Term::small)
+                            });
                         }
                         Instr::Band { a, b, dst } => {
-                            let (a, b) = (src!(a), src!(b));
-                            if Term::both_small(a, b) {
-                                set!(dst, Term::from_raw(a.raw() & b.raw()));
-                                next!();
-                            }
-                            arithmetic!(Op::Band, a, b, dst);
+                            small_arithmetic!(Op::Band, a, b, dst, |x, y| {
+                                Some(Term::from_raw(x.raw() & y.raw()))
+                            });
                         }
                         Instr::Bor { a, b, dst } => {
-                            let (a, b) = (src!(a), src!(b));
-                            if Term::both_small(a, b) {
-                                set!(dst, Term::from_raw(a.raw() | b.raw()));
-                                next!();
-                            }
-                            arithmetic!(Op::Bor, a, b, dst);
+                            small_arithmetic!(Op::Bor, a, b, dst, |x, y| {
+                                Some(Term::from_raw(x.raw() | y.raw()))
+                            });
                         }
                         Instr::Bxor { a, b, dst } => {
-                            let (a, b) = (src!(a), src!(b));
-                            if Term::both_small(a, b) {
-                                set!(dst, Term::from_raw((a.raw() ^ b.raw()) | 0b11));
-                                next!();
-                            }
-                            arithmetic!(Op::Bxor, a, b, dst);
+                            small_arithmetic!(Op::Bxor, a, b, dst, |x, y| {
+                                Some(Term::from_raw((x.raw() ^ y.raw()) | SMALL_TAG as u64))
+                            });
                         }
                         Instr::Bsl { a, b, dst } => {
-                            let (a, b) = (src!(a), src!(b));
-                            if Term::both_small(a, b) {
-                                let (value, shift) = (a.small_value(), b.small_value());
-                                if (0..62).contains(&shift) {
-                                    let shifted = value << shift;
-                                    if shifted >> shift == value && Term::fits_small(shifted) {
-                                        set!(dst, Term::small(shifted));
-                                        next!();
-                                    }
-                                }
-                            }
-                            arithmetic!(Op::Bsl, a, b, dst);
+                            small_arithmetic!(Op::Bsl, a, b, dst, |x, y| {
+                                shifted_left(x.small_value(), y.small_value())
+                            });
                         }
                         Instr::Bsr { a, b, dst } => {
-                            let (a, b) = (src!(a), src!(b));
-                            if Term::both_small(a, b) && b.small_value() >= 0 {
-                                set!(dst, Term::small(a.small_value() >> b.small_value().min(63)));
-                                next!();
-                            }
-                            arithmetic!(Op::Bsr, a, b, dst);
+                            small_arithmetic!(Op::Bsr, a, b, dst, |x, y| {
+                                let (value, shift) = (x.small_value(), y.small_value());
+                                (shift >= 0).then(|| Term::small(value >> shift.min(63)))
+                            });
                         }
                         Instr::Bif0 { bif, dst } => inline_bif!(bif, dst, &[]),
                         Instr::Bif1 { bif, a, dst } => inline_bif!(bif, dst, &[src!(a)]),
@@ -1439,38 +1446,10 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             *f.add(to as usize) = *f.add(from as usize);
                             next!();
                         }
-                        Instr::FloatAdd { a, b, to } => {
-                            let value = *f.add(a as usize) + *f.add(b as usize);
-                            if !value.is_finite() {
-                                raise!(BifExit::BADARITH);
-                            }
-                            *f.add(to as usize) = value;
-                            next!();
-                        }
-                        Instr::FloatSub { a, b, to } => {
-                            let value = *f.add(a as usize) - *f.add(b as usize);
-                            if !value.is_finite() {
-                                raise!(BifExit::BADARITH);
-                            }
-                            *f.add(to as usize) = value;
-                            next!();
-                        }
-                        Instr::FloatMul { a, b, to } => {
-                            let value = *f.add(a as usize) * *f.add(b as usize);
-                            if !value.is_finite() {
-                                raise!(BifExit::BADARITH);
-                            }
-                            *f.add(to as usize) = value;
-                            next!();
-                        }
-                        Instr::FloatDiv { a, b, to } => {
-                            let value = *f.add(a as usize) / *f.add(b as usize);
-                            if !value.is_finite() {
-                                raise!(BifExit::BADARITH);
-                            }
-                            *f.add(to as usize) = value;
-                            next!();
-                        }
+                        Instr::FloatAdd { a, b, to } => float_arithmetic!(a, +, b, to),
+                        Instr::FloatSub { a, b, to } => float_arithmetic!(a, -, b, to),
+                        Instr::FloatMul { a, b, to } => float_arithmetic!(a, *, b, to),
+                        Instr::FloatDiv { a, b, to } => float_arithmetic!(a, /, b, to),
                         Instr::FloatNeg { a, to } => {
                             let value = *f.add(a as usize);
                             // Until OTP 27 a subtraction, so that 0.0 stays positive.

@@ -12,6 +12,8 @@ mod glue;
 mod listing;
 mod plan;
 mod symbols;
+#[cfg(test)]
+mod testing;
 mod translate;
 
 use compile::{PieceCompiler, Target};

@@ -38,7 +38,7 @@ fn new_process_with(vm: &'static Vm, parent: Option<&mut Process>, options: Spaw
 
 /// A process that only this thread touches: no scheduler runs.
 #[allow(clippy::mut_from_ref, reason = "the machine owns its processes through cells")]
-fn process(vm: &'static Vm, pid: u64) -> &'static mut Process {
+pub(crate) fn process(vm: &'static Vm, pid: u64) -> &'static mut Process {
     let _guard = pin();
     let cell = vm.processes.get(pid).expect("it is alive");
     // SAFETY: as said above; tests do not hold on to it while they ask for it again.
@@ -61,7 +61,7 @@ fn end(vm: &'static Vm, pid: u64, reason: Term) {
     unsafe { vm.processes.remove(pid, &guard) };
 }
 
-fn text(term: Term) -> String {
+pub(crate) fn text(term: Term) -> String {
     swarmrt_term::print::display(term).to_string()
 }
 fn messages(vm: &'static Vm, pid: u64) -> Vec<String> {

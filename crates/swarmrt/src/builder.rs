@@ -4,6 +4,7 @@ use crate::host::HostModule;
 use crate::memory;
 use crate::{CallError, Machine, Otp, OtpError, Processors};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use swarmrt_baseline::Baseline;
 use swarmrt_beam::specialise::CellKind;
@@ -233,6 +234,34 @@ impl Builder {
                 backend => backend.ok(),
             },
         };
+        let vm = self.machine(backend.as_ref());
+        vm.set_engine(Box::new(Interpreter { tier: self.tier(vm, backend)? }));
+        swarmrt_bifs::register(vm, &self.otp.erts_version);
+        swarmrt_io::register(vm);
+        swarmrt_net::register(vm);
+        swarmrt_dist::register(vm);
+        swarmrt_nif::register(vm, &self.otp.erts_version);
+        self.load_preloaded(vm)?;
+        let machine = Machine::of(vm);
+        let in_memory = self.sources.iter().filter_map(|source| match source {
+            Source::Memory(modules) => Some(modules),
+            Source::Folder(_) | Source::Archive(_) => None,
+        });
+        for bytes in in_memory.flatten() {
+            machine.load(bytes).map_err(BootError::Module)?;
+        }
+        for module in std::mem::take(&mut self.host_modules) {
+            machine.add(module).map_err(BootError::Module)?;
+        }
+        self.start_first_process(vm).map_err(BootError::Threads)?;
+        if let Some(at_most) = self.wait_for_boot {
+            machine.wait_until_started(at_most).map_err(BootError::Start)?;
+        }
+        Ok(machine)
+    }
+
+    /// The machine without anything in it.
+    fn machine(&self, backend: Option<&Cranelift>) -> &'static Vm {
         let config = Config {
             schedulers: self.schedulers,
             processes_max: self.processes_max,
@@ -243,15 +272,15 @@ impl Builder {
             flags: self.flags.clone(),
             release: self.otp.release,
             when_idle: self.when_idle,
-            no_code: backend.as_ref().map_or([0; 2], |backend| {
+            no_code: backend.map_or([0; 2], |backend| {
                 [CellKind::Entry, CellKind::Return].map(|kind| backend.glue().no_code(kind))
             }),
         };
         if let Some(bytes) = memory::available_bytes() {
             swarmrt_term::usage::set_memory_limit(bytes);
         }
-        Atom::set_limit(self.atoms_max);
         // Before there are any atoms but the listed ones.
+        Atom::set_limit(self.atoms_max);
         // Code refers to built-ins by number, and each release has others.
         let build = swarmrt_engine::code::build::build_id().map(|mut build| {
             build.push(self.otp.release.number());
@@ -267,25 +296,27 @@ impl Builder {
         if let Some(kept) = kept {
             vm.code.cache.get_or_init(|| kept);
         }
-        let tier = match (self.engines, backend) {
-            (Engines::Native(mode), Some(backend)) => {
-                let baseline = Baseline::new(&swarmrt_interp::ASSISTS, backend.glue())
-                    .map_err(BootError::Native)?;
-                let baseline =
-                    baseline.map(|baseline| Box::new(baseline) as Box<dyn BaselineCompiler>);
-                Some(
-                    Tier::start(vm, Box::new(backend), baseline, mode, self.native)
-                        .map_err(BootError::Native)?,
-                )
-            }
-            _ => None,
+        vm
+    }
+
+    /// What has machine code made, where there is to be some.
+    fn tier(
+        &self,
+        vm: &'static Vm,
+        backend: Option<Cranelift>,
+    ) -> Result<Option<Arc<Tier>>, BootError> {
+        let (Engines::Native(mode), Some(backend)) = (self.engines, backend) else {
+            return Ok(None);
         };
-        vm.set_engine(Box::new(Interpreter { tier }));
-        swarmrt_bifs::register(vm, &self.otp.erts_version);
-        swarmrt_io::register(vm);
-        swarmrt_net::register(vm);
-        swarmrt_dist::register(vm);
-        swarmrt_nif::register(vm, &self.otp.erts_version);
+        let baseline = Baseline::new(&swarmrt_interp::ASSISTS, backend.glue())
+            .map_err(BootError::Native)?
+            .map(|baseline| Box::new(baseline) as Box<dyn BaselineCompiler>);
+        Tier::start(vm, Box::new(backend), baseline, mode, self.native)
+            .map(Some)
+            .map_err(BootError::Native)
+    }
+
+    fn load_preloaded(&self, vm: &'static Vm) -> Result<(), BootError> {
         for name in swarmrt_bifs::pre_loaded(self.otp.release) {
             let failed = |why: String| BootError::Preloaded(name.to_owned(), why);
             let path = self.otp.preloaded.join(format!("{name}.beam"));
@@ -293,42 +324,28 @@ impl Builder {
                 .map_err(|error| failed(format!("{}: {error}", path.display())))?;
             vm.load_preloaded(&bytes).map_err(|error| failed(error.0))?;
         }
-        let machine = Machine::of(vm);
-        for bytes in self
-            .sources
-            .iter()
-            .filter_map(
-                |source| if let Source::Memory(modules) = source { Some(modules) } else { None },
-            )
-            .flatten()
-        {
-            machine.load(bytes).map_err(BootError::Module)?;
+        Ok(())
+    }
+
+    /// Starts the first process, which is OTP's `init`, if that is wanted, and those of the system.
+    fn start_first_process(&self, vm: &'static Vm) -> std::io::Result<()> {
+        let _guard = swarmrt_machine::pin();
+        if self.without_init {
+            return self.start_system_processes(vm, None);
         }
-        for module in std::mem::take(&mut self.host_modules) {
-            machine.add(module).map_err(BootError::Module)?;
-        }
-        let guard = swarmrt_machine::pin();
         let mut heap = FragmentHeap::new();
         let args: Vec<Term> = self.boot_args.iter().map(|arg| heap.binary(arg)).collect();
         let args = heap.list(&args);
         let args = heap.list(&[Term::atom(am::INIT), args]);
         let first = Start::Apply { module: Atom::new("erl_init"), function: am::START, args };
         let mut threads = Ok(());
-        if self.without_init {
-            threads = self.start_system_processes(vm, None);
-        } else {
-            // The first process has the first number, and runs when the others are there.
-            spawn_announced(vm, None, first, SpawnOptions::default(), |_, id| {
-                threads = self.start_system_processes(vm, Some(id));
-            });
-        }
-        drop(guard);
-        threads.map_err(BootError::Threads)?;
-        if let Some(at_most) = self.wait_for_boot {
-            machine.wait_until_started(at_most).map_err(BootError::Start)?;
-        }
-        Ok(machine)
+        // The first process has the first number, and runs when the others are there.
+        spawn_announced(vm, None, first, SpawnOptions::default(), |_, id| {
+            threads = self.start_system_processes(vm, Some(id));
+        });
+        threads
     }
+
     /// Makes the processes that the code server needs, starts the schedulers, and waits until the
     /// purger has its name.
     fn start_system_processes(&self, vm: &'static Vm, first: Option<u64>) -> std::io::Result<()> {

@@ -58,6 +58,7 @@ mod error;
 mod flow;
 mod shape;
 mod state;
+mod step;
 
 pub use self::amendment::{Amendment, Amendments};
 pub use self::error::{Fault, VerifyError};

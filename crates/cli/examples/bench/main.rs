@@ -222,6 +222,58 @@ fn compile_library(source: &Path, library: &Path) {
     assert!(compiler.status().expect("cc runs").success(), "{} does not compile", source.display());
 }
 
+/// The Erlang programs of a folder, by their names.
+fn programs(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("bench/ exists").flatten();
+    let mut programs: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|program| program.extension().is_some_and(|extension| extension == "erl"))
+        .collect();
+    programs.sort();
+    programs
+}
+
+impl Bench {
+    /// Takes in the options: whether the output is to be JSON, and what is to be measured.
+    fn read(&mut self, mut arguments: impl Iterator<Item = String>) -> (bool, Vec<String>) {
+        let (mut json, mut only) = (false, Vec::new());
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--runs" => {
+                    self.runs = arguments
+                        .next()
+                        .and_then(|value| value.parse().ok())
+                        .filter(|&runs| runs > 0)
+                        .expect("--runs needs a number");
+                }
+                "--otp" => self.otp = Some(arguments.next().expect("--otp needs a release")),
+                "--engine" => self.engines.push(arguments.next().expect("--engine needs a name")),
+                "--json" => json = true,
+                _ => only.push(argument),
+            }
+        }
+        if self.engines.is_empty() {
+            self.engines.extend(["tiered", AGAIN].map(str::to_owned));
+        }
+        (json, only)
+    }
+
+    /// Compiles a program, and its library if it has one. Returns what it measures, which its first
+    /// line says.
+    fn compile(&self, program: &Path, beams: &Path) -> String {
+        let text = std::fs::read_to_string(program).expect("readable");
+        let compiled =
+            self.theirs("erlc").arg("-o").arg(beams).arg(program).status().expect("erlc runs");
+        assert!(compiled.success(), "{} does not compile", program.display());
+        let library = program.with_extension("c");
+        if library.exists() {
+            let name = program.file_stem().expect("has a name");
+            compile_library(&library, &beams.join(name).with_extension("so"));
+        }
+        text.trim_start_matches('%').trim().split(':').next().unwrap_or_default().to_owned()
+    }
+}
+
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
@@ -237,26 +289,7 @@ fn main() {
         std::process::exit(i32::from(!real::measure(&swarmrt, &root, &mut arguments)));
     }
     let mut bench = Bench { swarmrt, folder, engines: Vec::new(), runs: 5, root, otp: None };
-    let mut json = false;
-    let mut only = Vec::new();
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--runs" => {
-                bench.runs = arguments
-                    .next()
-                    .and_then(|value| value.parse().ok())
-                    .filter(|&runs| runs > 0)
-                    .expect("--runs needs a number");
-            }
-            "--otp" => bench.otp = Some(arguments.next().expect("--otp needs a release")),
-            "--engine" => bench.engines.push(arguments.next().expect("--engine needs a name")),
-            "--json" => json = true,
-            _ => only.push(argument),
-        }
-    }
-    if bench.engines.is_empty() {
-        bench.engines.extend(["tiered", AGAIN].map(str::to_owned));
-    }
+    let (json, only) = bench.read(arguments);
     let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
     let beams = bench.folder.join("beams");
     std::fs::create_dir_all(&beams).expect("a temporary folder can be made");
@@ -269,30 +302,12 @@ fn main() {
             failed = true;
         }
     };
-    let mut programs: Vec<PathBuf> = std::fs::read_dir(bench.root.join("bench"))
-        .expect("bench/ exists")
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    programs.sort();
-    for program in programs
-        .iter()
-        .filter(|program| program.extension().is_some_and(|extension| extension == "erl"))
-    {
+    for program in programs(&bench.root.join("bench")) {
         let name = program.file_stem().expect("has a name").to_string_lossy().into_owned();
         if !wanted(&name) {
             continue;
         }
-        let text = std::fs::read_to_string(program).expect("readable");
-        let kind =
-            text.trim_start_matches('%').trim().split(':').next().unwrap_or_default().to_owned();
-        let compiled =
-            bench.theirs("erlc").arg("-o").arg(&beams).arg(program).status().expect("erlc runs");
-        assert!(compiled.success(), "{name} does not compile");
-        let library = program.with_extension("c");
-        if library.exists() {
-            compile_library(&library, &beams.join(&name).with_extension("so"));
-        }
+        let kind = bench.compile(&program, &beams);
         keep(
             bench.row(&name, &kind, bench.runs, &|command| program_figures(command, &name, &beams)),
         );

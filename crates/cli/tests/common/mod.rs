@@ -2,8 +2,11 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The project's root folder.
@@ -60,6 +63,20 @@ pub fn oracle(program: &str) -> Command {
     }
 }
 
+/// Where something that the real OTP under test says is kept from test to test, below
+/// `target/oracle`: another place for other files, or another version of OTP.
+pub fn kept_oracle(name: &str, files: &[&Path]) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        std::fs::read(file).expect("readable").hash(&mut hasher);
+    }
+    for version in ["releases/RELEASES", "releases/start_erl.data"] {
+        std::fs::read(otp_root().join(version)).unwrap_or_default().hash(&mut hasher);
+    }
+    let release = release().unwrap_or_else(|| "25".to_owned());
+    target().join("oracle").join(release).join(format!("{name}-{:016x}", hasher.finish()))
+}
+
 /// SwarmRT with the libraries of the OTP under test.
 pub fn swarmrt_command() -> Command {
     let mut command = Command::new(swarmrt());
@@ -67,6 +84,39 @@ pub fn swarmrt_command() -> Command {
         command.env("SWARMRT_OTP_ROOT", otp_root());
     }
     command
+}
+
+/// How many machines run at once. Most of a small program's time is spent on waiting.
+pub fn machines_at_once() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What `job` returns for each item, in the order of the items; `at_once` of them run at a time,
+/// and those in front start first.
+/// # Panics
+/// When a job does.
+pub fn side_by_side<T: Sync, R: Send>(
+    items: &[T],
+    at_once: usize,
+    job: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..at_once.min(items.len()) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(at) else { return };
+                    let result = job(item);
+                    results.lock().expect("no job has panicked").push((at, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().expect("no job has panicked");
+    results.sort_unstable_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn drain(mut from: impl std::io::Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {

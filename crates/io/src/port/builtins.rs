@@ -1,6 +1,6 @@
 //! The built-ins on ports.
 
-use super::driver::{Request, Started, Written};
+use super::driver::{DriverFactory, Request, Started, Written};
 use super::options::{Options, Source, parse_name};
 use super::{FragmentHeapTerm, Port, Ports, descriptors, io_parts, iodata, program, ram_file, tty};
 use std::sync::Arc;
@@ -19,6 +19,29 @@ fn find(p: &Process, port: Term) -> Option<Arc<Port>> {
         None => port,
     };
     Ports::of(p.vm).get(port)
+}
+
+/// What `erlang:port_info(Port, name)` says of a port of this source.
+fn title_of(source: &Source) -> String {
+    match source {
+        Source::Descriptors { input, output } => format!("{input}/{output}"),
+        Source::Command(line) | Source::Driver(line) => line.clone(),
+        Source::Executable(path) | Source::File(path) => path.to_string_lossy().into_owned(),
+    }
+}
+
+/// The driver that a source means. One may stand for a program of OTP's, whose path comes first in
+/// a command line.
+fn driver_of(p: &Process, source: &Source) -> Option<DriverFactory> {
+    let named =
+        |program: &str| Ports::of(p.vm).driver(program.rsplit('/').next().unwrap_or_default());
+    match source {
+        Source::Command(line) | Source::Driver(line) => {
+            named(line.trim_start_matches('"').split([' ', '"']).next().unwrap_or_default())
+        }
+        Source::Executable(path) => path.to_str().and_then(named),
+        Source::Descriptors { .. } | Source::File(_) => None,
+    }
 }
 
 #[bif("erts_internal:open_port/2")]
@@ -42,21 +65,6 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     if Ports::of(p.vm).count() >= p.vm.config.ports_max {
         return Ok(Term::atom(am::SYSTEM_LIMIT));
     }
-    let title = match &source {
-        Source::Descriptors { input, output } => format!("{input}/{output}"),
-        Source::Command(line) | Source::Driver(line) => line.clone(),
-        Source::Executable(path) | Source::File(path) => path.to_string_lossy().into_owned(),
-    };
-    // A driver may stand for a program of OTP's, whose path comes first in a command line.
-    let named =
-        |program: &str| Ports::of(p.vm).driver(program.rsplit('/').next().unwrap_or_default());
-    let driver = match &source {
-        Source::Command(line) | Source::Driver(line) => {
-            named(line.trim_start_matches('"').split([' ', '"']).next().unwrap_or_default())
-        }
-        Source::Executable(path) => path.to_str().and_then(named),
-        Source::Descriptors { .. } | Source::File(_) => None,
-    };
     if let Source::Command(line) | Source::Driver(line) = &source
         && let Some(linked_in) =
             Ports::of(p.vm).linked_in(line.split(' ').next().unwrap_or_default())
@@ -74,8 +82,9 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
             Started::Refused(None) => BADARG,
         });
     }
+    let title = title_of(&source);
     let opened = match &source {
-        _ if let Some(factory) = driver => {
+        _ if let Some(factory) = driver_of(p, &source) => {
             Ok(Ports::of(p.vm).open(p.id(), title, options, None, factory(p.vm)))
         }
         Source::Command(line) | Source::Driver(line) if tty::is_meant(line) => {

@@ -47,14 +47,9 @@ fn spawn(command: &mut Command) -> std::io::Result<Child> {
     }
 }
 
-/// Starts a program.
-///
-/// # Errors
-/// What the operating system says of the program.
-pub fn start(source: &Source, options: &Options) -> std::io::Result<Program> {
-    let nothing = ProgramOptions::default();
-    let program = options.program.as_deref().unwrap_or(&nothing);
-    let mut command = match source {
+/// The command for a source, which as in OTP may be one that cannot but fail.
+fn command_of(source: &Source, program: &ProgramOptions) -> std::io::Result<Command> {
+    Ok(match source {
         Source::Command(line) => {
             let mut command = Command::new("/bin/sh");
             command.arg0("sh");
@@ -81,7 +76,17 @@ pub fn start(source: &Source, options: &Options) -> std::io::Result<Program> {
         Source::Driver(_) | Source::File(_) | Source::Descriptors { .. } => {
             return Err(std::io::Error::from_raw_os_error(libc::EINVAL));
         }
-    };
+    })
+}
+
+/// Starts a program.
+///
+/// # Errors
+/// What the operating system says of the program.
+pub fn start(source: &Source, options: &Options) -> std::io::Result<Program> {
+    let nothing = ProgramOptions::default();
+    let program = options.program.as_deref().unwrap_or(&nothing);
+    let mut command = command_of(source, program)?;
     if let Some(folder) = &program.folder {
         enter_folder(&mut command, folder)?;
     }
@@ -93,32 +98,39 @@ pub fn start(source: &Source, options: &Options) -> std::io::Result<Program> {
     }
     // A child has signals as a program expects them, and a group of its own is not made: as OTP.
     if options.use_stdio {
-        command.stdin(if options.output { Stdio::piped() } else { Stdio::null() });
-        let mut both = None;
-        if !options.stderr_to_stdout {
-            command.stdout(if options.input { Stdio::piped() } else { Stdio::inherit() });
-        } else if options.input {
-            let (read, write) = std::io::pipe()?;
-            command.stdout(write.try_clone()?).stderr(write);
-            both = Some(read);
-        } else {
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-        }
-        // Without anything to be done between `fork` and `exec` the machine's memory is not copied,
-        // which takes a millisecond.
-        let mut child = spawn(&mut command)?;
-        // The ends of the pipe that are the child's go with it.
-        drop(command);
-        let input = both
-            .map(OwnedFd::from)
-            .or_else(|| child.stdout.take().map(OwnedFd::from))
-            .map(File::from);
-        // SAFETY: the descriptors are handed over.
-        let output =
-            child.stdin.take().map(|into| unsafe { File::from_raw_fd(into.into_raw_fd()) });
-        return Ok(Program { child, input, output });
+        start_with_stdio(command, options)
+    } else {
+        start_without_stdio(command, options)
     }
-    // The child reads from descriptor 3 and writes to 4, instead of 0 and 1.
+}
+
+/// The program reads from descriptor 0 and writes to 1, and to 2 as asked.
+fn start_with_stdio(mut command: Command, options: &Options) -> std::io::Result<Program> {
+    command.stdin(if options.output { Stdio::piped() } else { Stdio::null() });
+    let mut both = None;
+    if !options.stderr_to_stdout {
+        command.stdout(if options.input { Stdio::piped() } else { Stdio::inherit() });
+    } else if options.input {
+        let (read, write) = std::io::pipe()?;
+        command.stdout(write.try_clone()?).stderr(write);
+        both = Some(read);
+    } else {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+    }
+    // Without anything to be done between `fork` and `exec` the machine's memory is not copied,
+    // which takes a millisecond.
+    let mut child = spawn(&mut command)?;
+    // The ends of the pipe that are the child's go with it.
+    drop(command);
+    let input =
+        both.map(OwnedFd::from).or_else(|| child.stdout.take().map(OwnedFd::from)).map(File::from);
+    // SAFETY: the descriptors are handed over.
+    let output = child.stdin.take().map(|into| unsafe { File::from_raw_fd(into.into_raw_fd()) });
+    Ok(Program { child, input, output })
+}
+
+/// The program reads from descriptor 3 and writes to 4, instead of 0 and 1.
+fn start_without_stdio(mut command: Command, options: &Options) -> std::io::Result<Program> {
     let (mut input, mut output, mut ends) = (None, None, Vec::new());
     if options.output || !options.input {
         let (read, write) = std::io::pipe()?;

@@ -192,3 +192,147 @@ impl Flow {
         (at.wrapping_sub(self.start) as usize) < self.effects.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarmrt_beam::instr::{Dst, Src};
+
+    /// A function `f/arity` of these instructions; the first is number 2.
+    fn flow(arity: u32, body: &[Instr]) -> Flow {
+        let head = [Instr::FuncInfo { function: 0, calls: 0 }, Instr::Cell { native: 0 }];
+        let code = [&head, body].concat();
+        Flow::of(&code, 0, code.len() as u32, 1, arity as usize)
+    }
+
+    fn registers(set: XSet) -> Vec<u32> {
+        (0..TRACKED_X as u32).filter(|number| set & 1 << number != 0).collect()
+    }
+
+    #[test]
+    fn what_either_way_reads_is_alive_before_a_test() {
+        let flow = flow(
+            4,
+            &[
+                Instr::MoveXX { from: 1, to: 5 },
+                Instr::IsNilX { x: 2, fail: 3 },
+                Instr::MoveXX { from: 5, to: 0 },
+                Instr::Return,
+                Instr::MoveXX { from: 3, to: 0 },
+                Instr::Return,
+            ],
+        );
+        for (at, expected) in [
+            (2, vec![1, 2, 3]),
+            (3, vec![2, 3, 5]),
+            (4, vec![5]),
+            (5, vec![0]),
+            (6, vec![3]),
+            // It shows all arguments.
+            (0, vec![0, 1, 2, 3]),
+        ] {
+            assert_eq!(registers(flow.live_at(at)), expected, "before {at}");
+        }
+        assert_eq!(registers(flow.live_after(3)), [3, 5]);
+        assert_eq!([3, 4, 6].map(|at| flow.is_target(at)), [false, false, true]);
+        assert_eq!(flow.live_at(100), 0, "outside of the function");
+    }
+
+    #[test]
+    fn what_is_written_only_where_a_test_holds_stays_alive_where_it_does_not() {
+        let test = Instr::IsConsGetListX { x: 0, head: Dst::x(1), tail: Dst::x(0), fail: 2 };
+        let flow = flow(2, &[test, Instr::Return, Instr::MoveXX { from: 1, to: 0 }, Instr::Return]);
+        assert_eq!(registers(flow.live_at(2)), [0, 1], "x1 is read where it fails");
+        assert_eq!(registers(flow.at(2).defs), [0, 1]);
+    }
+
+    #[test]
+    fn loops_begin_where_something_jumps_back_to() {
+        let flow = flow(
+            1,
+            &[
+                Instr::MoveKX { to: 1, value: swarmrt_term::Term::NIL },
+                Instr::AddXI { x: 0, to: 0, value: 1 },
+                Instr::IsLtXI { x: 0, value: 10, fail: 2 },
+                Instr::Jump { target: -2 },
+                Instr::Return,
+            ],
+        );
+        let loops: Vec<u32> = (0..7).filter(|&at| flow.is_loop(at)).collect();
+        // The function itself may be one: it calls itself last.
+        assert_eq!(loops, [2, 3]);
+        assert_eq!(registers(flow.live_at(3)), [0]);
+        assert_eq!(flow.at(5).next, None, "nothing follows a jump");
+    }
+
+    #[test]
+    fn calls_read_their_arguments_and_end_the_flow() {
+        let flow = flow(
+            0,
+            &[
+                Instr::Call { arity: 3, target: -1 },
+                Instr::Cell { native: 0 },
+                Instr::CallFun { arity: 2 },
+                Instr::Cell { native: 0 },
+                Instr::Apply { arity: 1 },
+                Instr::Cell { native: 0 },
+                Instr::Return,
+            ],
+        );
+        for (at, expected) in [
+            (2, vec![0, 1, 2]),
+            // The fun stands behind the arguments.
+            (4, vec![0, 1, 2]),
+            // Module and function do.
+            (6, vec![0, 1, 2]),
+            (8, vec![0]),
+        ] {
+            assert_eq!(registers(flow.live_at(at)), expected, "before {at}");
+        }
+        assert_eq!([2, 4, 6].map(|at| flow.at(at).next), [None; 3]);
+    }
+
+    #[test]
+    fn a_guarded_operation_may_go_to_where_its_guard_fails() {
+        let (a, b) = (Src::x(0), Src::x(1));
+        let flow = flow(
+            3,
+            &[
+                Instr::Add { a, b, dst: Dst::x(0) },
+                Instr::Fail { target: 2 },
+                Instr::Return,
+                Instr::MoveXX { from: 2, to: 0 },
+                Instr::Return,
+            ],
+        );
+        assert_eq!(flow.at(2).jumps, [5]);
+        assert_eq!(registers(flow.live_at(2)), [0, 1, 2]);
+        assert!(flow.is_target(5));
+    }
+
+    #[test]
+    fn floats_and_frames_are_noted_too() {
+        let flow = flow(
+            0,
+            &[
+                Instr::FloatAdd { a: 3, b: 4, to: 5 },
+                Instr::StoreFloat { from: 5, dst: Dst::y(2) },
+                Instr::FloatNeg { a: 5, to: 5 },
+                Instr::StoreFloat { from: 5, dst: Dst::x(0) },
+                Instr::Return,
+            ],
+        );
+        assert_eq!((flow.f_live_at(2), flow.f_live_at(3)), (0b1_1000, 0b10_0000));
+        assert_eq!((flow.f_live_at(4), flow.f_live_at(6)), (0b10_0000, 0));
+        assert_eq!(flow.at(3).y_defs, [2]);
+    }
+
+    #[test]
+    fn registers_beyond_those_that_are_tracked_are_none() {
+        assert_eq!(below(3), 0b111);
+        assert_eq!(below(TRACKED_X), XSet::MAX);
+        assert_eq!(below(255), XSet::MAX);
+        let flow = flow(0, &[Instr::MoveXX { from: 1000, to: 64 }, Instr::Return]);
+        assert_eq!((flow.at(2).uses, flow.at(2).defs), (0, 0));
+    }
+}

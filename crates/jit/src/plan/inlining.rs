@@ -387,3 +387,115 @@ fn calls_funs(module: &ModuleCode, span: &Span, depth: usize) -> bool {
         && span.places().any(calls)
         && !span.places().any(|at| code[at as usize].properties().waits)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+
+    /// The calls of other functions of the module in a function, in order: inlined or not.
+    fn calls(bench: &Bench, name: &str, arity: u32) -> String {
+        let code = bench.module.code.code();
+        let span = bench.span(name, arity);
+        let inlined = Inlined::of(&bench.vm.code, &bench.module, &span);
+        let calls = span.places().filter_map(|at| Some((at, called(code, at)?)));
+        let shown = calls.map(|(at, entry)| {
+            let word = if inlined.body(0).called(at).is_some() { "inlines" } else { "calls" };
+            format!("{word} {}", bench.name_at(entry))
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn small_functions_without_a_frame_are_inlined() {
+        let long = (0..20).map(|n| format!("is_atom(element({n}, X))")).collect::<Vec<_>>();
+        let bench = Bench::new(&format!(
+            "leaf(X) -> X bxor 5.
+             of_leaf(X) -> leaf(X) + 1.
+             last(X) -> leaf(X).
+             framed(X) -> Y = leaf(X), of_leaf(Y) + X.
+             of_framed(X) -> framed(X) + 1.
+             loop(0) -> ok; loop(N) -> loop(N - 1).
+             of_loop(X) -> loop(X), ok.
+             waits(X) -> receive X -> X end.
+             of_waits(X) -> waits(X), ok.
+             large(X) when {} -> a; large(_) -> b.
+             of_large(X) -> large(X), ok.
+             itself(0) -> 1; itself(N) -> N * itself(N - 1).
+             ",
+            long.join(" orelse ").replace("element(0, X)", "X"),
+        ));
+        for (name, expected) in [
+            ("of_leaf", "inlines leaf/1"),
+            ("last", "inlines leaf/1"),
+            // It has a frame itself, which is no matter.
+            ("framed", "inlines leaf/1, calls of_leaf/1"),
+            ("of_framed", "calls framed/1"),
+            ("of_loop", "calls loop/1"),
+            ("of_waits", "calls waits/1"),
+            ("of_large", "calls large/1"),
+            ("itself", "calls itself/1"),
+        ] {
+            assert_eq!(calls(&bench, name, 1), expected, "{name}/1");
+        }
+        let span = bench.span("itself", 1);
+        let inlined = Inlined::of(&bench.vm.code, &bench.module, &span);
+        let body = inlined.body(0);
+        assert_eq!((body.is_loop, body.recursions.len()), (true, 1), "not in tail position");
+        let inlined = Inlined::of(&bench.vm.code, &bench.module, &bench.span("loop", 1));
+        assert_eq!((inlined.body(0).is_loop, inlined.body(0).recursions.len()), (true, 0));
+    }
+
+    #[test]
+    fn calls_are_inlined_up_to_a_limit() {
+        let functions: String = (0..20).map(|n| format!("f{n}(X) -> X bxor {n}.\n")).collect();
+        let body: Vec<String> = (0..20).map(|n| format!("f{n}(X)")).collect();
+        let bench = Bench::new(&format!("{functions}all(X) -> {{{}}}.", body.join(", ")));
+        let calls = calls(&bench, "all", 1);
+        let of_one = bench.span("f0", 1).instructions();
+        let inlined = calls.matches("inlines").count() as u32;
+        assert_eq!(inlined, INSTRUCTIONS_MAX / of_one, "{calls}");
+        let (first, others) = calls.split_at(calls.find("calls").expect("some are left"));
+        assert!(!first.contains("calls") && !others.contains("inlines"), "the first ones are");
+    }
+
+    #[test]
+    fn funs_that_stay_inside_are_inlined_into_who_calls_them() {
+        let bench = Bench::new(
+            "each(F, [H | T]) -> [F(H) | each(F, T)]; each(_, []) -> [].
+             simple(L, K) -> t:each(fun(X) -> X + K end, L).
+             helped(L) -> t:each(fun(X) -> small(X) end, L).
+             small(X) -> X bxor 1.
+             outside(L) -> t:each(fun(X) -> lists:reverse(X) end, L).
+             waiting(L) -> t:each(fun(X) -> receive X -> X end end, L).
+             elsewhere(L, K) -> other:each(fun(X) -> X + K end, L).",
+        );
+        let outcome = |name: &str, arity: u32| {
+            let span = bench.span(name, arity);
+            let inlined = Inlined::of(&bench.vm.code, &bench.module, &span);
+            (inlined.lambdas.len(), inlined.helpers.len())
+        };
+        for (name, arity, expected) in [
+            ("simple", 2, (1, 1)),
+            ("helped", 1, (1, 1)),
+            // The fun leaves the module, or waits: nothing is asked about the rest then.
+            ("outside", 1, (0, 0)),
+            ("waiting", 1, (0, 0)),
+            // Nothing is loaded there.
+            ("elsewhere", 2, (1, 0)),
+        ] {
+            assert_eq!(outcome(name, arity), expected, "{name}/{arity}: funs, helpers");
+        }
+        let makers = |name: &str| {
+            let module = &bench.module;
+            let fun = (0..module.code.functions.len())
+                .map(|number| Span::of(module, number))
+                .find(|span| bench.name_at(span.entry).starts_with(&format!("-{name}")))
+                .expect("there is a fun");
+            let makers = makers(&bench.vm.code, module, fun.entry);
+            makers.into_iter().map(|(number, _)| number).collect::<Vec<_>>()
+        };
+        assert_eq!(makers("simple"), [bench.function("simple", 2)]);
+        assert_eq!(makers("outside"), [], "nothing is inside there");
+    }
+}

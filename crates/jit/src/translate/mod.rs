@@ -9,11 +9,13 @@
 //! back, one instruction executed, and the state read again.
 
 mod assisted;
-pub(crate) mod bits;
+pub(crate) mod bit_building;
+mod bits;
 mod block_versions;
 mod bs_match;
 mod built_ins;
 mod calls;
+mod comparisons;
 mod instructions;
 mod kinds;
 mod numbers;
@@ -22,6 +24,8 @@ mod scalar_tuples;
 mod side_exits;
 mod signatures;
 mod sites;
+#[cfg(test)]
+mod tests;
 mod tuples;
 
 use crate::plan::analysis::{Flow, TRACKED_X};

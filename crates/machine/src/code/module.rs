@@ -8,10 +8,10 @@ use crate::code::{CodeServer, Export, FunEntry};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use swarmrt_beam::error::BeamError;
-use swarmrt_beam::file::{BeamFile, LineTable, Op, Operand, decompressed};
+use swarmrt_beam::file::{BeamFile, CodeReader, LineTable, Op, Operand, decompressed};
 use swarmrt_beam::genop::Opcode;
 use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr, NativePtr};
-use swarmrt_beam::specialise::{CellKind, Function, Linker, Specialised, Specialiser};
+use swarmrt_beam::specialise::{CellKind, Function, Layout, Linker, Specialised, Specialiser};
 use swarmrt_beam::verify::{Verifier, VerifyError};
 use swarmrt_heap::LiteralArea;
 use swarmrt_term::etf::{self, DecodeOptions};
@@ -226,10 +226,113 @@ fn big_from_bytes(literals: &mut LiteralArea, bytes: &[u8]) -> Term {
     literals.big(negative, &digits)
 }
 
+/// The atoms of a file, by their numbers.
+fn atoms_of(file: &BeamFile) -> Result<Vec<Atom>, LoadError> {
+    let atom = |name: &String| {
+        Atom::try_new(name).map_err(|error| LoadError(format!("atom '{name}': {error:?}")))
+    };
+    file.atoms.iter().map(atom).collect()
+}
+
+/// The literals of a file, as terms among those of the module.
+fn literals_of(
+    file: &BeamFile,
+    literals: &mut LiteralArea,
+    resolver: &CodeResolver<'_>,
+) -> Result<Vec<Term>, LoadError> {
+    let encoded = file.literals.iter().enumerate();
+    encoded
+        .map(|(number, literal)| {
+            etf::decode(literal, literals, resolver, DecodeOptions::default())
+                .map(|(term, _)| term)
+                .map_err(|error| LoadError(format!("literal {number}: {error:?}")))
+        })
+        .collect()
+}
+
+/// The entries of a file's funs.
+fn funs_of(server: &CodeServer, file: &BeamFile, module: Atom) -> Vec<&'static FunEntry> {
+    let lambdas = file.lambdas.iter();
+    lambdas
+        .map(|lambda| {
+            let identity = FunIdentity {
+                module,
+                index: lambda.index,
+                old_index: lambda.index,
+                old_uniq: lambda.old_uniq,
+                uniq: file.md5,
+                arity: lambda.arity.saturating_sub(lambda.num_free) as u8,
+            };
+            server.fun_entry(identity, lambda.num_free)
+        })
+        .collect()
+}
+
+fn refused(error: BeamError) -> LoadError {
+    LoadError(error.to_string())
+}
+
+/// The functions of a file, which are read one by one, and what is known of it.
+struct Functions<'a, 'b> {
+    server: &'a CodeServer,
+    file: &'a BeamFile,
+    functions: CodeReader<'b>,
+    atoms: &'a [Atom],
+    terms: Vec<Term>,
+    /// Room for instructions, to be used again.
+    instructions: Vec<Instr>,
+}
+
+impl Functions<'_, '_> {
+    /// Specialises none of a file that was verified in an earlier run, and has this layout.
+    fn deferred(
+        self,
+        imports: BeamFile,
+        layout: Layout,
+        linker: &mut MachineLinker<'_>,
+    ) -> Result<Specialised, LoadError> {
+        let source = BeamFile {
+            lambdas: self.file.lambdas.clone(),
+            code: self.file.code.clone(),
+            ..imports
+        };
+        let (atoms, terms) = (self.atoms.to_vec(), self.terms);
+        let code = Specialised::deferred(source, &self.functions, atoms, terms, layout, linker)
+            .map_err(refused)?;
+        *self.server.scratch.lock() =
+            Some(Scratch { ops: self.functions.into_ops(), code: self.instructions });
+        Ok(code)
+    }
+
+    /// Verifies and specialises all of them; `note` is told where they lie.
+    fn verified(
+        mut self,
+        linker: &mut MachineLinker<'_>,
+        note: Option<impl FnOnce(&Layout)>,
+    ) -> Result<Specialised, LoadError> {
+        let unsafe_code = |error: VerifyError| LoadError(error.to_string());
+        let mut verifier = Verifier::new(self.file).map_err(unsafe_code)?;
+        let mut specialiser =
+            Specialiser::new(self.file, self.atoms, &self.terms, linker, self.instructions);
+        while let Some(function) = self.functions.next_function().map_err(refused)? {
+            let amendments = verifier.function(function).map_err(unsafe_code)?;
+            specialiser.function(function, &amendments).map_err(refused)?;
+        }
+        verifier.finish(|offset| self.functions.function_at(offset)).map_err(unsafe_code)?;
+        if let Some(note) = note {
+            note(&specialiser.layout());
+        }
+        let (code, instructions) = specialiser.finish();
+        let scratch = Scratch { ops: self.functions.into_ops(), code: instructions };
+        *self.server.scratch.lock() =
+            Some(scratch).filter(|scratch| scratch.bytes() <= SCRATCH_BYTES_MAX);
+        Ok(code)
+    }
+}
+
 impl ModuleCode {
     /// Parses, verifies and links a file.
     pub(crate) fn prepare(server: &CodeServer, bytes: &[u8]) -> Result<ModuleCode, LoadError> {
-        let refused = |error: BeamError| LoadError(error.to_string());
         let scratch = server.scratch.lock().take().unwrap_or_default();
         let cache = server.cache.get();
         let digest = cache.map(|_| CodeCache::digest(bytes));
@@ -237,44 +340,17 @@ impl ModuleCode {
         let bytes = decompressed(bytes).map_err(refused)?;
         let layout = cache.zip(digest).and_then(|(cache, digest)| cache.layout(&digest));
         let md5 = layout.as_ref().map(|layout| layout.md5);
-        let (mut file, mut functions) =
-            BeamFile::open(&bytes, scratch.ops, md5).map_err(refused)?;
-        let mut atoms = Vec::with_capacity(file.atoms.len());
-        for name in &file.atoms {
-            atoms.push(
-                Atom::try_new(name)
-                    .map_err(|error| LoadError(format!("atom '{name}': {error:?}")))?,
-            );
-        }
+        let (mut file, functions) = BeamFile::open(&bytes, scratch.ops, md5).map_err(refused)?;
+        let atoms = atoms_of(&file)?;
         let name = atoms[1];
         let mut literals = LiteralArea::new();
         let resolver = server.resolver();
-        let mut terms = Vec::with_capacity(file.literals.len());
-        for (number, literal) in file.literals.iter().enumerate() {
-            let (term, _) =
-                etf::decode(literal, &mut literals, &resolver, DecodeOptions::default())
-                    .map_err(|error| LoadError(format!("literal {number}: {error:?}")))?;
-            terms.push(term);
-        }
+        let mut terms = literals_of(&file, &mut literals, &resolver)?;
         let records = record_literals(&file, &atoms, &terms, &mut literals);
         terms.extend(records.iter().flat_map(|record| [record.definition, record.defaults]));
         let named = atoms.iter().copied().chain(terms.iter().filter_map(|term| term.as_atom()));
         let atoms_end = named.map(|atom| atom.index() + 1).max().unwrap_or(0);
-        let funs: Vec<&'static FunEntry> = file
-            .lambdas
-            .iter()
-            .map(|lambda| {
-                let identity = FunIdentity {
-                    module: name,
-                    index: lambda.index,
-                    old_index: lambda.index,
-                    old_uniq: lambda.old_uniq,
-                    uniq: file.md5,
-                    arity: lambda.arity.saturating_sub(lambda.num_free) as u8,
-                };
-                server.fun_entry(identity, lambda.num_free)
-            })
-            .collect();
+        let funs = funs_of(server, &file, name);
         // `module_info(exports)` lists names in the order in which they were first heard of. In OTP
         // a module's own names come before those that it calls, and the last of the file first;
         // eunit runs tests in this order.
@@ -293,47 +369,28 @@ impl ModuleCode {
             literals: Some(&mut literals),
             bigs: Vec::new(),
         };
-        let mut code = if let Some(layout) = layout {
-            let source = BeamFile {
+        let imports = match layout {
+            Some(_) => BeamFile {
                 imports: std::mem::take(&mut file.imports),
                 strings: std::mem::take(&mut file.strings),
-                lambdas: file.lambdas.clone(),
                 records: std::mem::take(&mut file.records),
-                code: file.code.clone(),
                 ..BeamFile::default()
-            };
-            let code = Specialised::deferred(
-                source,
-                &functions,
-                atoms.clone(),
-                terms,
-                layout,
-                &mut linker,
-            )
-            .map_err(refused)?;
-            *server.scratch.lock() =
-                Some(Scratch { ops: functions.into_ops(), code: scratch.code });
-            code
-        } else {
-            check_term("attributes", &file.attributes, &resolver)?;
-            check_term("compile information", &file.compile_info, &resolver)?;
-            let unsafe_code = |error: VerifyError| LoadError(error.to_string());
-            let mut verifier = Verifier::new(&file).map_err(unsafe_code)?;
-            let mut specialiser =
-                Specialiser::new(&file, &atoms, &terms, &mut linker, scratch.code);
-            while let Some(function) = functions.next_function().map_err(refused)? {
-                let amendments = verifier.function(function).map_err(unsafe_code)?;
-                specialiser.function(function, &amendments).map_err(refused)?;
+            },
+            None => BeamFile::default(),
+        };
+        let instructions = scratch.code;
+        let functions =
+            Functions { server, file: &file, functions, atoms: &atoms, terms, instructions };
+        let mut code = match layout {
+            Some(layout) => functions.deferred(imports, layout, &mut linker)?,
+            None => {
+                check_term("attributes", &file.attributes, &resolver)?;
+                check_term("compile information", &file.compile_info, &resolver)?;
+                let note = cache.zip(digest).map(|(cache, digest)| {
+                    move |layout: &Layout| cache.note_verified(digest, layout, file_bytes)
+                });
+                functions.verified(&mut linker, note)?
             }
-            verifier.finish(|offset| functions.function_at(offset)).map_err(unsafe_code)?;
-            if let Some((cache, digest)) = cache.zip(digest) {
-                cache.note_verified(digest, &specialiser.layout(), file_bytes);
-            }
-            let (code, instructions) = specialiser.finish();
-            let scratch = Scratch { ops: functions.into_ops(), code: instructions };
-            *server.scratch.lock() =
-                Some(scratch).filter(|scratch| scratch.bytes() <= SCRATCH_BYTES_MAX);
-            code
         };
         let entry_of = |label: u32| code.labels[label as usize];
         let exports = file

@@ -75,14 +75,7 @@ impl Process {
         let reason = self.exception.reason;
         let pid = self.pid();
         if vm.is_system_process(self.id()) && !vm.is_halting() {
-            // Standard error may be closed.
-            let _ = writeln!(
-                std::io::stderr(),
-                "System process {} terminated: {}",
-                display(pid),
-                display(reason)
-            );
-            vm.halt(1);
+            self.halt_for_system_process();
         }
         if let Some(key) = self.receive_timer.key.take() {
             vm.timers.cancel(key);
@@ -98,6 +91,30 @@ impl Process {
         if let Some(extra) = &mut self.extra {
             std::mem::take(&mut extra.on_exit).into_values().for_each(|on_exit| (on_exit.call)(vm));
         }
+        self.tell_related(reason);
+        if let Some(extra) = &self.extra {
+            for &(other, count) in &extra.suspending {
+                for _ in 0..count {
+                    crate::process::resume(vm, other);
+                }
+            }
+        }
+        if self.extra.as_ref().is_some_and(|extra| extra.controls_connections)
+            && let Some(remote) = vm.remote()
+        {
+            remote.process_ended(self, reason);
+        }
+        if let Some(extra) = &mut self.extra
+            && let Some(on_end) = extra.on_end.take()
+        {
+            on_end(extra.ended.take().unwrap_or(Ended::Exited(reason)));
+        }
+        self.shared().state.exit();
+    }
+
+    /// Tells those that are linked, that monitor it, and that it monitors.
+    fn tell_related(&mut self, reason: Term) {
+        let (vm, pid) = (self.vm, self.pid());
         let mut relations = std::mem::take(&mut self.relations);
         if relations.remote.is_some() {
             self.end_remote(&mut relations, reason);
@@ -129,23 +146,17 @@ impl Process {
                 Watched::Remote { .. } | Watched::RemoteName { .. } | Watched::TimeOffset => {}
             }
         }
-        if let Some(extra) = &self.extra {
-            for &(other, count) in &extra.suspending {
-                for _ in 0..count {
-                    crate::process::resume(vm, other);
-                }
-            }
-        }
-        if self.extra.as_ref().is_some_and(|extra| extra.controls_connections)
-            && let Some(remote) = vm.remote()
-        {
-            remote.process_ended(self, reason);
-        }
-        if let Some(extra) = &mut self.extra
-            && let Some(on_end) = extra.on_end.take()
-        {
-            on_end(extra.ended.take().unwrap_or(Ended::Exited(reason)));
-        }
-        self.shared().state.exit();
+    }
+
+    /// The machine does not go on without its system processes.
+    fn halt_for_system_process(&self) {
+        // Standard error may be closed.
+        let _ = writeln!(
+            std::io::stderr(),
+            "System process {} terminated: {}",
+            display(self.pid()),
+            display(self.exception.reason)
+        );
+        self.vm.halt(1);
     }
 }

@@ -5,6 +5,7 @@ use crate::process::links::{Monitor, RefValue, Relations, Tag, Watched};
 use crate::process::mailbox::Mailbox;
 use crate::process::run_state::RunState;
 use crate::process::table::ProcessCell;
+use crate::process::trace::Trace;
 use crate::process::{
     Dictionary, Extra, MaxHeapSize, OnEnd, Priority, Process, ReceiveTimer, SavedRegisters, Shared,
 };
@@ -14,8 +15,9 @@ use crate::vm::Vm;
 use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU8, AtomicU32};
+use swarmrt_beam::instr::Instr;
 use swarmrt_heap::{Heap, copy_term};
-use swarmrt_term::{Atom, Mfa, Term, atom};
+use swarmrt_term::{Atom, Mfa, Term, am, atom};
 
 /// The words of a new process's block.
 const INITIAL_WORDS: usize = 48;
@@ -106,34 +108,7 @@ pub fn spawn_announced(
     mut options: SpawnOptions,
     announce: impl FnOnce(Option<&mut Process>, u64),
 ) -> Option<u64> {
-    let (args, mut initial) = match start {
-        Start::Apply { module, function, args } => {
-            let arity = args.list_len().unwrap_or(0) as u32;
-            (args, Mfa { module, function, arity })
-        }
-        Start::Fun(fun) => {
-            let initial = match fun.as_local_fun() {
-                Some(fun) => {
-                    let identity = fun.identity();
-                    let name = vm.code.fun_name(identity).unwrap_or(identity.module);
-                    Mfa {
-                        module: identity.module,
-                        function: name,
-                        arity: u32::from(identity.arity) + fun.free().len() as u32,
-                    }
-                }
-                None => fun.as_export_fun().map_or(
-                    Mfa {
-                        module: swarmrt_term::am::ERLANG,
-                        function: swarmrt_term::am::APPLY,
-                        arity: 2,
-                    },
-                    |fun| *fun.mfa(),
-                ),
-            };
-            (fun, initial)
-        }
-    };
+    let (args, mut initial) = start.argument_and_function(vm);
     let parent_pid = parent.as_deref().map_or(Term::NONE, Process::pid);
     let mut leader = parent.as_deref().map_or(Term::NONE, |parent| parent.group_leader);
     let mut remote_relations = None;
@@ -144,77 +119,17 @@ pub fn spawn_announced(
     }
     let spawner = &mut parent;
     let cell = vm.processes.insert(|id| {
-        let words = swarmrt_heap::size_words(args) + INITIAL_WORDS;
-        let mut heap = Heap::with_room(words, options.min_heap_words.unwrap_or(0) as usize);
-        heap.min_heap_words =
-            options.min_heap_words.unwrap_or_else(|| vm.process_defaults.min_heap_words());
-        heap.fullsweep_after =
-            options.fullsweep_after.unwrap_or_else(|| vm.process_defaults.fullsweep_after());
-        heap.min_bin_vheap_words = options
-            .min_bin_vheap_words
-            .unwrap_or_else(|| vm.process_defaults.min_bin_vheap_words());
+        let mut heap = new_heap(vm, &options, swarmrt_heap::size_words(args));
         let args = copy_term(args, &mut heap);
-        let leader = if leader.is_none() { Term::pid(id) } else { copy_term(leader, &mut heap) };
-        // The bottom of the stack: where the first function returns to.
-        // SAFETY: a new block has room for a return address.
-        unsafe {
-            heap.stop = heap.stop.sub(1);
-            *heap.stop = vm.code.process_end() as u64;
-        }
-        let mut saved = SavedRegisters::default();
-        let ip = match start {
-            Start::Apply { module, function, .. } => {
-                saved.save(&[Term::atom(module), Term::atom(function), args]);
-                vm.code.apply_entry()
-            }
-            Start::Fun(_) => {
-                saved.save(&[args]);
-                vm.code.apply_fun_entry()
-            }
-        };
+        let group_leader =
+            if leader.is_none() { Term::pid(id) } else { copy_term(leader, &mut heap) };
+        let (ip, saved) = start.first_state(vm, args);
         let mut relations = Relations { remote: remote_relations.take(), ..Relations::default() };
-        let mut is_monitored = false;
+        let is_monitored = options.monitor.is_some();
         if let Some(parent) = spawner {
-            if options.link {
-                relations.link(parent.pid());
-                parent.relations.link(Term::pid(id));
-                if options.priority_link {
-                    parent.relations.priority_links.insert(Term::pid(id).raw(), ());
-                }
-            }
-            if let Some((reference, tag)) = options.monitor.take() {
-                is_monitored = true;
-                relations.monitored_by.insert(reference.id, parent.id());
-                let watched = Watched::Pid(id);
-                let priority = options.priority_monitor;
-                let monitor = Monitor { reference, watched, tag, priority };
-                parent.relations.monitors.insert(reference.id, monitor);
-            }
+            relate(parent, id, &mut options, &mut relations);
         }
-        let mut trace = vm.trace_new.get();
-        if let Some(parent) = spawner
-            && parent.trace.flags != 0
-        {
-            let (handed_on, left) = parent.trace.handed_on(options.link);
-            parent.trace = left;
-            if handed_on.flags != 0 {
-                trace = handed_on;
-            }
-        }
-        let mut extra: Option<Box<Extra>> = None;
-        if let Some(limit) = options.max_heap_size.or_else(|| vm.default_max_heap_size()) {
-            extra.get_or_insert_default().max_heap_size = limit;
-        }
-        let off_heap = vm.process_defaults.off_heap_messages().then(|| Atom::new("off_heap"));
-        if let Some(place) = options.message_queue_data.or(off_heap) {
-            extra.get_or_insert_default().message_queue_data = place;
-        }
-        if let Some(on_end) = options.on_end.take() {
-            extra.get_or_insert_default().on_end = Some(on_end);
-        }
-        if options.async_dist {
-            extra.get_or_insert_default().async_dist = true;
-        }
+        let trace = first_trace(vm, spawner.as_deref_mut(), options.link);
         let mut cell = Box::new(ProcessCell {
             shared: Shared {
                 state: RunState::queued(),
@@ -240,7 +155,7 @@ pub fn spawn_announced(
                 mailbox: Mailbox::new(),
                 receive_timer: ReceiveTimer::default(),
                 dictionary: Dictionary::default(),
-                group_leader: leader,
+                group_leader,
                 exception: Exception::default(),
                 relations,
                 registered: None,
@@ -254,7 +169,7 @@ pub fn spawn_announced(
                 trace,
                 tasks: None,
                 sequential: None,
-                extra,
+                extra: first_extra(vm, &mut options),
             })),
         });
         cell.process.get_mut().shared = &raw const cell.shared;
@@ -287,4 +202,119 @@ pub fn spawn_announced(
     announce(parent, id);
     vm.schedulers.enqueue(cell, true);
     Some(id)
+}
+
+impl Start {
+    /// The term that goes to the new process, and the function that it is said to have begun with.
+    fn argument_and_function(self, vm: &Vm) -> (Term, Mfa) {
+        let fun = match self {
+            Start::Apply { module, function, args } => {
+                let arity = args.list_len().unwrap_or(0) as u32;
+                return (args, Mfa { module, function, arity });
+            }
+            Start::Fun(fun) => fun,
+        };
+        let function = match fun.as_local_fun() {
+            Some(fun) => {
+                let identity = fun.identity();
+                let name = vm.code.fun_name(identity).unwrap_or(identity.module);
+                Mfa {
+                    module: identity.module,
+                    function: name,
+                    arity: u32::from(identity.arity) + fun.free().len() as u32,
+                }
+            }
+            None => fun
+                .as_export_fun()
+                .map_or(Mfa { module: am::ERLANG, function: am::APPLY, arity: 2 }, |fun| {
+                    *fun.mfa()
+                }),
+        };
+        (fun, function)
+    }
+
+    /// Where the process begins, and its registers there; `args` lies on its heap.
+    fn first_state(self, vm: &Vm, args: Term) -> (*const Instr, SavedRegisters) {
+        let mut saved = SavedRegisters::default();
+        let ip = match self {
+            Start::Apply { module, function, .. } => {
+                saved.save(&[Term::atom(module), Term::atom(function), args]);
+                vm.code.apply_entry()
+            }
+            Start::Fun(_) => {
+                saved.save(&[args]);
+                vm.code.apply_fun_entry()
+            }
+        };
+        (ip, saved)
+    }
+}
+
+/// A heap with room for so many words, and a stack with where the first function returns to.
+fn new_heap(vm: &Vm, options: &SpawnOptions, words: usize) -> Heap {
+    let defaults = &vm.process_defaults;
+    let min_words = options.min_heap_words.unwrap_or(0) as usize;
+    let mut heap = Heap::with_room(words + INITIAL_WORDS, min_words);
+    heap.min_heap_words = options.min_heap_words.unwrap_or_else(|| defaults.min_heap_words());
+    heap.fullsweep_after = options.fullsweep_after.unwrap_or_else(|| defaults.fullsweep_after());
+    heap.min_bin_vheap_words =
+        options.min_bin_vheap_words.unwrap_or_else(|| defaults.min_bin_vheap_words());
+    // SAFETY: a new block has room for a return address.
+    unsafe {
+        heap.stop = heap.stop.sub(1);
+        *heap.stop = vm.code.process_end() as u64;
+    }
+    heap
+}
+
+/// Links the parent and the new process, and has the parent monitor it, as asked.
+fn relate(parent: &mut Process, id: u64, options: &mut SpawnOptions, child: &mut Relations) {
+    if options.link {
+        child.link(parent.pid());
+        parent.relations.link(Term::pid(id));
+        if options.priority_link {
+            parent.relations.priority_links.insert(Term::pid(id).raw(), ());
+        }
+    }
+    if let Some((reference, tag)) = options.monitor.take() {
+        child.monitored_by.insert(reference.id, parent.id());
+        let monitor = Monitor {
+            reference,
+            watched: Watched::Pid(id),
+            tag,
+            priority: options.priority_monitor,
+        };
+        parent.relations.monitors.insert(reference.id, monitor);
+    }
+}
+
+/// The tracing of a new process: what its parent hands on, else that of all new ones.
+fn first_trace(vm: &Vm, parent: Option<&mut Process>, is_linked: bool) -> Trace {
+    if let Some(parent) = parent.filter(|parent| parent.trace.flags != 0) {
+        let (handed_on, left) = parent.trace.handed_on(is_linked);
+        parent.trace = left;
+        if handed_on.flags != 0 {
+            return handed_on;
+        }
+    }
+    vm.trace_new.get()
+}
+
+/// What few processes have, as far as it is known when they start.
+fn first_extra(vm: &Vm, options: &mut SpawnOptions) -> Option<Box<Extra>> {
+    let mut extra: Option<Box<Extra>> = None;
+    if let Some(limit) = options.max_heap_size.or_else(|| vm.default_max_heap_size()) {
+        extra.get_or_insert_default().max_heap_size = limit;
+    }
+    let off_heap = vm.process_defaults.off_heap_messages().then(|| Atom::new("off_heap"));
+    if let Some(place) = options.message_queue_data.or(off_heap) {
+        extra.get_or_insert_default().message_queue_data = place;
+    }
+    if let Some(on_end) = options.on_end.take() {
+        extra.get_or_insert_default().on_end = Some(on_end);
+    }
+    if options.async_dist {
+        extra.get_or_insert_default().async_dist = true;
+    }
+    extra
 }

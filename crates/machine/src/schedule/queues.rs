@@ -212,4 +212,50 @@ mod tests {
         assert!(!queues.advance(7, Priority::High as u8), "it does not wait");
         assert_eq!(order(&mut queues), [2, 1, 0]);
     }
+
+    #[test]
+    fn a_signal_does_not_put_other_priorities_before_their_kind() {
+        for priority in [Priority::Low, Priority::High, Priority::Max] {
+            let mut queues = Queues::default();
+            queues.push(1, priority as u8, false);
+            queues.push(2, priority as u8, true);
+            assert_eq!(order(&mut queues), [1, 2], "{priority:?}");
+        }
+    }
+
+    #[test]
+    fn high_priority_does_not_count_as_a_turn_that_low_priority_waits_for() {
+        let mut queues = Queues::default();
+        queues.push(100, Priority::Low as u8, false);
+        (0..=LOW_TURNS as usize).for_each(|cell| queues.push(cell, NORMAL, false));
+        for turn in 0..LOW_TURNS as usize {
+            queues.push(50, Priority::High as u8, false);
+            assert_eq!([queues.pop(), queues.pop()], [Some(50), Some(turn)]);
+        }
+        assert_eq!(order(&mut queues), [100, LOW_TURNS as usize]);
+    }
+
+    #[test]
+    fn what_advances_leaves_the_turns_of_the_others_as_they_were() {
+        let mut queues = Queues::default();
+        queues.push(10, NORMAL, true);
+        queues.push(0, NORMAL, false);
+        queues.push(11, NORMAL, true);
+        // The only one that came before 0 is gone: four others may pass.
+        assert!(queues.advance(10, Priority::Max as u8));
+        (12..16).for_each(|cell| queues.push(cell, NORMAL, true));
+        assert_eq!(queues.lengths(), (7, 0));
+        assert_eq!(order(&mut queues), [10, 11, 12, 13, 14, 0, 15]);
+        assert!(!queues.advance(0, Priority::Max as u8), "all have had their turn");
+    }
+
+    #[test]
+    fn bound_processes_have_every_other_turn_and_all_where_nobody_else_waits() {
+        let mut queues = Queues::default();
+        (0..2).for_each(|cell| queues.push(cell, Priority::Max as u8, false));
+        (10..14).for_each(|cell| queues.push_bound(cell));
+        let own: Vec<usize> = std::iter::from_fn(|| queues.pop_own()).collect();
+        assert_eq!(own, [10, 0, 11, 1, 12, 13]);
+        assert!(!Queues::default().advance(10, Priority::Max as u8), "it is in none");
+    }
 }

@@ -54,27 +54,7 @@ impl Vm {
                 !was_traced && process.trace.flags != 0 && process.would_wait_on();
             let rests =
                 goes_on_waiting || process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
-            if process.trace.flags != 0 && !rests {
-                process.trace_scheduled(swarmrt_term::atom!("in"));
-            }
-            let started = self.system_monitor.before_turn(&self.clock);
-            let started = started.map(|started_ns| (started_ns, process.current_function()));
-            let outcome = if rests {
-                Outcome::Wait
-            } else {
-                watch::watched(process, |process| worker.run(process)).unwrap_or_else(
-                    |stop::Stopped| {
-                        process.break_off();
-                        Outcome::Exit
-                    },
-                )
-            };
-            if let Some((started, from)) = started {
-                system_monitor::turn_ended(process, started, from);
-            }
-            if process.trace.flags != 0 && !rests && outcome != Outcome::Exit {
-                process.trace_scheduled(swarmrt_term::atom!("out"));
-            }
+            let outcome = if rests { Outcome::Wait } else { self.run_code(process, worker) };
             let used = (turn - process.reductions).max(1);
             process.total_reductions += used as u64;
             scheduler.reductions.fetch_add(used as u64, Ordering::Relaxed);
@@ -104,6 +84,28 @@ impl Vm {
                 Outcome::DirtyCpu => return Some(Dirty::Cpu),
             }
         }
+    }
+
+    /// Has the worker run a process; tells who traces it, and the system monitor.
+    fn run_code(&self, process: &mut Process, worker: &mut dyn Worker) -> Outcome {
+        if process.trace.flags != 0 {
+            process.trace_scheduled(swarmrt_term::atom!("in"));
+        }
+        let started = self.system_monitor.before_turn(&self.clock);
+        let started = started.map(|started_ns| (started_ns, process.current_function()));
+        let outcome = watch::watched(process, |process| worker.run(process)).unwrap_or_else(
+            |stop::Stopped| {
+                process.break_off();
+                Outcome::Exit
+            },
+        );
+        if let Some((started, from)) = started {
+            system_monitor::turn_ended(process, started, from);
+        }
+        if process.trace.flags != 0 && outcome != Outcome::Exit {
+            process.trace_scheduled(swarmrt_term::atom!("out"));
+        }
+        outcome
     }
 
     /// Ends a process and frees it.

@@ -8,6 +8,8 @@
 mod compile;
 mod pattern;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use compile::{compile, compile_pattern};
 

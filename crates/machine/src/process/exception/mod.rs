@@ -1,6 +1,9 @@
 //! Exceptions: class, reason, and a stack trace that is gathered as addresses and made readable
 //! only on demand.
 
+#[cfg(test)]
+mod tests;
+
 use crate::bif::BifExit;
 use crate::code::Located;
 use crate::process::{Ended, MaxHeapSize, Process};
