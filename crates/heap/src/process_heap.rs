@@ -117,7 +117,7 @@ impl Block {
 /// memory back meanwhile, the system's zeroing of new pages takes longer than the collection.
 const SPARE_WORDS: std::ops::RangeInclusive<usize> = 1 << 11..=SPARE_WORDS_MAX;
 /// Words that a thread keeps at most.
-const SPARE_WORDS_MAX: usize = 1 << 20;
+const SPARE_WORDS_MAX: usize = 2 << 20;
 /// Blocks that a thread keeps at most.
 const SPARES_MAX: usize = 8;
 
@@ -455,5 +455,49 @@ impl Drop for Heap {
         self.free_fragments();
         self.block.free();
         self.old.free();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words of the blocks that the thread keeps, the oldest first.
+    fn kept() -> Vec<usize> {
+        SPARE.with_borrow(|spare| {
+            spare.blocks[..spare.count].iter().map(|block| block.capacity).collect()
+        })
+    }
+
+    #[test]
+    fn a_thread_keeps_freed_blocks_and_takes_the_smallest_that_fits() {
+        free_spare();
+        let small = *SPARE_WORDS.start();
+        let sizes = [small - 1, 8 * small, 3 * small, 2 * small, SPARE_WORDS_MAX + 1];
+        sizes.map(Block::new).iter_mut().for_each(Block::free);
+        assert_eq!(kept(), [8 * small, 3 * small, 2 * small]);
+        let mut block = Block::new(2 * small - 7);
+        assert_eq!((block.capacity(), block.words()), (2 * small, 2 * small - 7));
+        // A block of twice the size and more would be wasted.
+        let mut fresh = Block::new(small);
+        assert_eq!(fresh.capacity(), small);
+        assert_eq!(kept(), [8 * small, 3 * small]);
+        block.free();
+        fresh.free();
+        assert_eq!(kept(), [8 * small, 3 * small, 2 * small, small]);
+        free_spare();
+        assert!(kept().is_empty());
+    }
+
+    #[test]
+    fn the_oldest_blocks_go_when_there_are_too_many_or_too_large_ones() {
+        free_spare();
+        let small = *SPARE_WORDS.start();
+        let mut blocks: Vec<Block> = (0..=SPARES_MAX).map(|at| Block::new(small + at)).collect();
+        blocks.iter_mut().for_each(Block::free);
+        assert_eq!(kept(), (small + 1..=small + SPARES_MAX).collect::<Vec<_>>());
+        Block::new(SPARE_WORDS_MAX).free();
+        assert_eq!(kept(), [SPARE_WORDS_MAX]);
+        free_spare();
     }
 }
