@@ -157,7 +157,14 @@ impl Pair<'_> {
              Ping = fun F(0) -> ok; F(N) ->
                  case net_adm:ping(Peer) of pong -> ok; pang -> timer:sleep(100), F(N - 1) end
              end,
-             Ping(200), {program}:main(Peer), halt()."
+             Started = fun F(0) -> ok; F(N) ->
+                 Applications = rpc:call(Peer, application, which_applications, []),
+                 case is_list(Applications) andalso lists:keymember(stdlib, 1, Applications) of
+                     true -> ok;
+                     false -> timer:sleep(100), F(N - 1)
+                 end
+             end,
+             Ping(200), Started(200), {program}:main(Peer), halt()."
         );
         let mut command = emulator(self.kinds.0);
         command.args(["-sname", &name]).args(common).arg(beams).args(&flags).args(["-eval", &eval]);
