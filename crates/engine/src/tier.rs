@@ -49,9 +49,11 @@ impl When {
         let samples = match self {
             When::Never => return None,
             When::Samples(samples) => samples,
-            When::Worthwhile => (instructions * SAMPLES_PER_INSTRUCTION).max(SAMPLES_MIN),
+            When::Worthwhile => {
+                instructions.saturating_mul(SAMPLES_PER_INSTRUCTION).max(SAMPLES_MIN)
+            }
         };
-        Some(if from_before { samples.min(SAMPLES_OF_KNOWN) } else { samples })
+        Some(if from_before { (samples / RUNS_TO_COME).max(1) } else { samples })
     }
 }
 
@@ -127,9 +129,8 @@ impl Options {
     pub const CODE_BYTES_MAX_DEFAULT: usize = 256 << 20;
 }
 
-/// Threshold in samples for modules with code from an earlier run: little is left to compile, and
-/// the result is cached.
-const SAMPLES_OF_KNOWN: u32 = 8;
+/// How many runs the code is for of modules with code from an earlier run: it is cached.
+const RUNS_TO_COME: u32 = 8;
 
 /// Code that took less time to compile, in all, is not worth saving.
 const KEPT_US_MIN: u64 = 1_000;
@@ -603,4 +604,22 @@ fn thread_time() -> Duration {
     // SAFETY: the call writes the structure.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_functions_are_compiled_later_and_those_of_known_modules_sooner() {
+        let samples =
+            |when: When, instructions, from_before| when.samples(instructions, from_before);
+        let worthwhile = [1, 16, 17, 1000].map(|size| samples(When::Worthwhile, size, false));
+        assert_eq!(worthwhile, [Some(200), Some(200), Some(204), Some(12_000)]);
+        assert_eq!(samples(When::Worthwhile, u32::MAX, false), Some(u32::MAX));
+        assert_eq!(samples(When::Worthwhile, 1000, true), Some(1_500));
+        assert_eq!(samples(When::Samples(1), 1000, false), Some(1));
+        assert_eq!(samples(When::Samples(1), 1000, true), Some(1));
+        assert_eq!(samples(When::Never, 1, true), None);
+    }
 }
