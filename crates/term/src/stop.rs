@@ -146,6 +146,20 @@ mod tests {
     }
 
     #[test]
+    fn bitstrings_of_different_sizes_differ_without_a_step() {
+        let heap = &mut FragmentHeap::new();
+        let large = heap.binary(&vec![0; (STEPS as usize * FLAT_PER_STEP + 1) * 8]);
+        let (same, small) =
+            (heap.binary(&large.as_bits().expect("bits").to_bytes()), heap.binary(b""));
+        let at_once = Watcher { is_to_end: |_| true, subject: std::ptr::null() };
+        LEFT.set(STEPS);
+        assert_eq!(watched(at_once, || equal_exact(large, small)), Ok(false));
+        assert_eq!(watched(at_once, || equal(small, large)), Ok(false));
+        assert_eq!(LEFT.get(), STEPS);
+        assert_eq!(watched(at_once, || equal_exact(large, same)), Err(Stopped));
+    }
+
+    #[test]
     #[allow(clippy::type_complexity, reason = "a table of cases")]
     fn walks_that_would_take_for_ever_can_be_ended() {
         let mut heap = FragmentHeap::new();

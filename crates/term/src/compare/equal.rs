@@ -178,12 +178,14 @@ fn same_here(mut a: Term, mut b: Term, exact: bool, todo: &mut Vec<(Term, Term, 
 
 fn same_bits(a: Term, b: Term) -> bool {
     let (left, right) = (Bits::of(a), Bits::of(b));
+    if left.bit_size != right.bit_size {
+        return false;
+    }
     stop::flat(left.bit_size / 64);
-    left.bit_size == right.bit_size
-        && match (left.aligned(), right.aligned()) {
-            (Some(x), Some(y)) => x == y,
-            _ => compare_bits(left, right).is_eq(),
-        }
+    match (left.aligned(), right.aligned()) {
+        (Some(x), Some(y)) => x == y,
+        _ => compare_bits(left, right).is_eq(),
+    }
 }
 
 #[inline]
