@@ -10,17 +10,7 @@ use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am, map, print};
 
 /// A process that only the calling thread touches, on a machine of its own.
 pub(crate) fn process() -> &'static mut Process {
-    let vm = Vm::new(Config {
-        schedulers: 1,
-        processes_max: 1024,
-        ports_max: 1024,
-        dirty_cpu: 0,
-        dirty_io: 0,
-        flags: Vec::new(),
-        release: Release::OLDEST,
-        when_idle: || (),
-        no_code: [0; 2],
-    });
+    let vm = Vm::new(Config::without_threads(Release::OLDEST));
     crate::register(vm, "13.0");
     let start = Start::Apply { module: am::ERLANG, function: am::APPLY, args: Term::NIL };
     let pid = spawn(vm, None, start, SpawnOptions::default()).expect("there is room");

@@ -39,7 +39,7 @@ pub enum When {
 
 impl When {
     /// Samples that are due before a function of so many instructions is compiled; `None` when it
-    /// never is. The code of some functions of its module, or more, may be there `from_before`.
+    /// never is. `from_before`: an earlier run has left code of its module in the cache.
     fn samples(self, instructions: u32, from_before: bool) -> Option<u32> {
         /// Compiling takes some 30 µs an instruction, a sample stands for some 8 µs in the
         /// function, of which better code saves a third.
@@ -129,7 +129,8 @@ impl Options {
     pub const CODE_BYTES_MAX_DEFAULT: usize = 256 << 20;
 }
 
-/// How many runs the code is for of modules with code from an earlier run: it is cached.
+/// Functions of modules with cached code need so many times fewer samples: their code is cached,
+/// too, and serves further runs.
 const RUNS_TO_COME: u32 = 8;
 
 /// Code that took less time to compile, in all, is not worth saving.

@@ -34,17 +34,7 @@ struct Bench {
 impl Bench {
     /// A new process with an empty stack.
     fn new() -> Bench {
-        let vm = Vm::new(Config {
-            schedulers: 1,
-            processes_max: 1024,
-            ports_max: 1024,
-            dirty_cpu: 0,
-            dirty_io: 0,
-            flags: Vec::new(),
-            release: Release::OLDEST,
-            when_idle: || (),
-            no_code: [0; 2],
-        });
+        let vm = Vm::new(Config::without_threads(Release::OLDEST));
         // Nobody is told of processes that end.
         vm.set_system_logger(Term::atom(am::UNDEFINED));
         let start = Start::Apply { module: am::ERLANG, function: am::APPLY, args: Term::NIL };

@@ -46,17 +46,7 @@ impl Bench {
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
         let bytes = std::fs::read(folder.join("t.beam")).expect("it was compiled");
         let _ = std::fs::remove_dir_all(&folder);
-        let vm = Vm::new(Config {
-            schedulers: 1,
-            processes_max: 1024,
-            ports_max: 1024,
-            dirty_cpu: 0,
-            dirty_io: 0,
-            flags: Vec::new(),
-            release: Release::OLDEST,
-            when_idle: || (),
-            no_code: [0; 2],
-        });
+        let vm = Vm::new(Config::without_threads(Release::OLDEST));
         let module = vm.code.prepare(&bytes).map_err(|error| error.0).expect("it can be loaded").0;
         vm.code.finish(&module).expect("it is the first version");
         Bench { vm, module }

@@ -15,17 +15,7 @@ use swarmrt_term::{Alloc, Atom, FragmentHeap, SharedBytes, Term, am, equal_exact
 
 /// A machine whose schedulers never start.
 pub(crate) fn machine() -> &'static Vm {
-    Vm::new(Config {
-        schedulers: 1,
-        processes_max: 4096,
-        ports_max: 1024,
-        dirty_cpu: 0,
-        dirty_io: 0,
-        flags: Vec::new(),
-        release: swarmrt_term::Release::OLDEST,
-        when_idle: || (),
-        no_code: [0; 2],
-    })
+    Vm::new(Config::without_threads(swarmrt_term::Release::OLDEST))
 }
 
 pub(crate) fn new_process(vm: &'static Vm) -> u64 {

@@ -12,17 +12,7 @@ use swarmrt_term::Release;
 /// What is wrong with the file, or why there is no machine code.
 pub fn disassemble(bytes: &[u8], only: Option<&str>, native: bool) -> Result<String, String> {
     use std::fmt::Write;
-    let config = Config {
-        schedulers: 1,
-        processes_max: 1024,
-        ports_max: 1024,
-        dirty_cpu: 0,
-        dirty_io: 0,
-        flags: Vec::new(),
-        release: Release::NEWEST,
-        when_idle: || (),
-        no_code: [0; 2],
-    };
+    let config = Config::without_threads(Release::NEWEST);
     let vm = Vm::new(config);
     let mut lister = if native {
         Some(swarmrt_jit::Lister::new(vm, &swarmrt_interp::ASSISTS).map_err(|why| why.0)?)

@@ -48,7 +48,12 @@ impl std::fmt::Display for Release {
     }
 }
 
-/// Its place in [`Release::ALL`].
+const _: () = {
+    let last = (Release::NEWEST.number() - Release::OLDEST.number()) as usize;
+    assert!(Release::ALL.len() == last + 1, "no number between them is left out");
+};
+
+/// The place in [`Release::ALL`] of the release in use.
 static CURRENT: AtomicU8 = AtomicU8::new(0);
 
 /// The release in use; [`Release::OLDEST`] until [`set_current`] is called.

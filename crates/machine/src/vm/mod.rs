@@ -170,6 +170,21 @@ pub type HaltHook = Box<dyn FnOnce() + Send>;
 const BUSY_KILOBYTES_MAX: usize = 2_097_151;
 
 impl Config {
+    /// For a machine whose schedulers are not started: to list code, and for tests.
+    pub fn without_threads(release: Release) -> Config {
+        Config {
+            schedulers: 1,
+            processes_max: 4096,
+            ports_max: 1024,
+            dirty_cpu: 0,
+            dirty_io: 0,
+            flags: Vec::new(),
+            release,
+            when_idle: || (),
+            no_code: [0; 2],
+        }
+    }
+
     /// The value of an emulator flag; the last one counts.
     pub fn flag(&self, name: &str) -> Option<&str> {
         self.flags.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
