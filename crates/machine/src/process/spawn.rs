@@ -125,7 +125,7 @@ pub fn spawn_announced(
             if leader.is_none() { Term::pid(id) } else { copy_term(leader, &mut heap) };
         let (ip, saved) = start.first_state(vm, args);
         let mut relations = Relations { remote: remote_relations.take(), ..Relations::default() };
-        let is_monitored = options.monitor.is_some();
+        let is_monitored = spawner.is_some() && options.monitor.is_some();
         if let Some(parent) = spawner {
             relate(parent, id, &mut options, &mut relations);
         }
