@@ -254,7 +254,7 @@ pub fn read(arguments: &[OsString]) -> Result<Cli, Failure> {
         return Err(Failure::new("no command").next(next).code(EXIT_USAGE));
     };
     if head.help {
-        return whole(&[OsString::from("help"), word.clone()]);
+        return help(std::slice::from_ref(word));
     }
     let passed_on = Rest { arguments: rest.to_vec() };
     let command = match word.to_str() {
@@ -278,6 +278,7 @@ pub fn read(arguments: &[OsString]) -> Result<Cli, Failure> {
             };
             Command::Exec { command: command.clone(), rest: Rest { arguments: rest.to_vec() } }
         }
+        Some("help") => return help(rest),
         Some(name) if is_command(name) => {
             let cli = whole(&words)?;
             return Ok(Cli { options: head.options.or(cli.options), command: cli.command });
@@ -285,7 +286,11 @@ pub fn read(arguments: &[OsString]) -> Result<Cli, Failure> {
         _ if Path::new(word).exists() || looks_like_file(word) => {
             Command::Run { file: word.into(), rest: passed_on }
         }
-        _ => return Err(unknown(&word.to_string_lossy())),
+        _ => {
+            let word = word.to_string_lossy();
+            let reason = format!("unknown command {word}, and no file of that name");
+            return Err(unknown(&word, &reason));
+        }
     };
     Ok(Cli { options: head.options, command })
 }
@@ -304,6 +309,17 @@ fn run(outer: Options, arguments: &[OsString]) -> Result<Cli, Failure> {
 
 fn asks_for_help(arguments: &[OsString]) -> bool {
     arguments.first().is_some_and(|first| first == "--help" || first == "-h")
+}
+
+/// `help` with the words behind it.
+fn help(words: &[OsString]) -> Result<Cli, Failure> {
+    if let Some(about) = words.first().map(|word| word.to_string_lossy())
+        && !about.starts_with('-')
+        && !is_command(&about)
+    {
+        return Err(unknown(&about, &format!("no help about {about}: it is no command")));
+    }
+    whole(&[&[OsString::from("help")], words].concat())
 }
 
 /// Reads the words with every command's options known.
@@ -325,7 +341,8 @@ fn looks_like_file(word: &OsString) -> bool {
 /// How alike two words have to be (0.0 to 1.0) for one to be offered for the other.
 const ALIKE_MIN: f64 = 0.75;
 
-fn unknown(word: &str) -> Failure {
+/// A word that should have been a command's name; offers the nearest one.
+fn unknown(word: &str, reason: &str) -> Failure {
     let cli = Cli::command();
     let names =
         cli.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
@@ -340,9 +357,7 @@ fn unknown(word: &str) -> Failure {
         None => "swarmrt --help lists the commands; a file is named by its path, such as ./NAME"
             .to_owned(),
     };
-    Failure::new(format!("unknown command {word}, and no file of that name"))
-        .next(next)
-        .code(EXIT_USAGE)
+    Failure::new(reason).next(next).code(EXIT_USAGE)
 }
 
 impl Options {
@@ -433,7 +448,10 @@ mod tests {
             ("shel", "shell"),
             ("disassm", "disasm"),
         ] {
-            assert!(failure(word).contains(&format!("swarmrt {near}?")), "{}", failure(word));
+            for text in [word.to_owned(), format!("help {word}"), format!("--help {word}")] {
+                let said = failure(&text);
+                assert!(said.contains(&format!("swarmrt {near}?")), "{text}: {said}");
+            }
         }
         assert!(!failure("xyzzy").contains("did you mean"));
         assert!(failure("--egine=x info").contains("--engine"));

@@ -175,7 +175,7 @@ pub fn erl(program: &str, arguments: &[String]) -> Result<i32, Failure> {
     if parsed.detached {
         detach().map_err(|error| format!("-detached: {error}"))?;
     }
-    Ok(run_to_end(boot(program, parsed, otp)?))
+    Ok(run_to_end(boot(program, parsed, otp).map_err(no_start)?))
 }
 
 /// What a trial run told.
@@ -208,6 +208,11 @@ fn flag_failure(why: String) -> Failure {
     Failure::new(why).next("the flags are those of OTP's `erl` (man erl)")
 }
 
+fn no_start(why: String) -> Failure {
+    let next = "swarmrt doctor checks what a start needs, swarmrt --help lists the options";
+    Failure::new(why).next(next)
+}
+
 /// Goes on in a process of its own session without a terminal; the one that was started ends.
 fn detach() -> std::io::Result<()> {
     for _ in 0..2 {
@@ -237,7 +242,7 @@ pub fn emulator(arguments: &[String]) -> Result<i32, Failure> {
     let place = |flag: &str| argument(flag).ok_or_else(|| format!("{flag} is missing"));
     let otp = Otp::of_release(&place("-root")?, &place("-bindir")?)?;
     parsed.boot_args = boot_args;
-    Ok(run_to_end(start(parsed, otp)?))
+    Ok(run_to_end(start(parsed, otp).map_err(no_start)?))
 }
 
 fn run_to_end(machine: Machine) -> i32 {

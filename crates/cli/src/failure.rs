@@ -1,7 +1,8 @@
 //! Why the program cannot do what it was asked to: the reason, what to do next, and the exit code.
 
 use anstyle::{AnsiColor, Style};
-use std::io::Write;
+use std::io::{Error, ErrorKind, Write};
+use std::path::Path;
 
 /// The program cannot start: a wrong command line, a missing file, no usable OTP.
 pub const EXIT_USAGE: i32 = 2;
@@ -27,6 +28,20 @@ pub struct Failure {
 impl Failure {
     pub fn new(reason: impl Into<String>) -> Failure {
         Failure { reason: reason.into(), next: None, code: EXIT_USAGE, clap: None }
+    }
+
+    /// The system refused something with a file or folder.
+    pub fn of_file(path: &Path, error: &Error) -> Failure {
+        let (reason, next) = match error.kind() {
+            ErrorKind::NotFound => {
+                ("no such file or folder".to_owned(), "check the path and the spelling")
+            }
+            ErrorKind::PermissionDenied => {
+                (error.to_string(), "check who may read and write the file and its folder")
+            }
+            _ => (error.to_string(), "check the file, its folder and the space on the device"),
+        };
+        Failure::new(format!("{}: {reason}", path.display())).next(next)
     }
 
     pub fn next(self, next: impl Into<String>) -> Failure {

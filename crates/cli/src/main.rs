@@ -71,17 +71,21 @@ fn perform(command: Command) -> Result<i32, Failure> {
             Ok(0)
         }
         Command::Man { folder } => {
-            let written = clap_mangen::generate_to(Cli::command(), &folder);
-            written.map_err(|error| format!("{}: {error}", folder.display()))?;
+            clap_mangen::generate_to(Cli::command(), &folder)
+                .map_err(|error| Failure::of_file(&folder, &error))?;
             Ok(0)
         }
     }
 }
 
 fn disasm(file: &Path, function: Option<&str>, native: bool) -> Result<i32, Failure> {
-    let named = |why: String| format!("{}: {why}", file.display());
-    let bytes = std::fs::read(file).map_err(|error| named(error.to_string()))?;
-    let text = swarmrt::disassemble(&bytes, function, native).map_err(named)?;
+    let bytes = std::fs::read(file).map_err(|error| Failure::of_file(file, &error))?;
+    let text = swarmrt::disassemble(&bytes, function, native).map_err(|why| {
+        Failure::new(format!("{}: {why}", file.display())).next(match function {
+            Some(_) => "without a function, all of the module's are listed",
+            None => "`swarmrt erlc` makes .beam files",
+        })
+    })?;
     erl::show(&text);
     Ok(0)
 }

@@ -25,25 +25,23 @@ const PLACEHOLDER: &str = "{{name}}";
 pub fn new(name: &str) -> Result<i32, Failure> {
     check(name)?;
     let root = Path::new(name);
-    let failed =
-        |path: &Path, error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
     std::fs::create_dir(root).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
             Failure::new(format!("{name}: there is a file or folder of that name already"))
                 .next("choose another name, or another place")
         }
-        _ => failed(root, error),
+        _ => Failure::of_file(root, &error),
     })?;
     for (path, text) in FILES {
         let path = root.join(path.replace(PLACEHOLDER, name));
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+            std::fs::create_dir_all(folder).map_err(|error| Failure::of_file(folder, &error))?;
         }
         // Only what is not there yet is written, whoever else may be busy in the folder.
         let file = std::fs::File::create_new(&path);
         let written =
             file.and_then(|mut file| file.write_all(text.replace(PLACEHOLDER, name).as_bytes()));
-        written.map_err(|error| failed(&path, error))?;
+        written.map_err(|error| Failure::of_file(&path, &error))?;
     }
     show(&format!(
         "{name} is made: an application, its supervisor, a server and a test\n  next: swarmrt test {name}\n"

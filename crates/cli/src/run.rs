@@ -17,12 +17,16 @@ Report = fun(Class, Reason, Stack) ->
     Text = erl_error:format_exception(1, Class, Reason, Stack, Skip, Format, unicode),
     io:put_chars(standard_error, [Text, $\n])
 end,
-Fail = fun(Text) -> io:put_chars(standard_error, ["swarmrt: ", Text, $\n]), erlang:halt(1) end,
+Fail = fun(Text, Next) ->
+    io:put_chars(standard_error, ["swarmrt: ", Text, "\n  next: ", Next, $\n]),
+    erlang:halt(1)
+end,
+NotBeam = "compile the module again: swarmrt erlc FILE.erl",
 Load = fun
     (Module, Binary) ->
         case code:load_binary(Module, File, Binary) of
             {module, Module} -> Module;
-            {error, Why} -> Fail(io_lib:format("~ts: cannot be loaded: ~tp", [File, Why]))
+            {error, Why} -> Fail(io_lib:format("~ts: cannot be loaded: ~tp", [File, Why]), NotBeam)
         end
 end,
 Module = case filename:extension(File) of
@@ -35,9 +39,11 @@ Module = case filename:extension(File) of
                         %% It names what it was given: the file rather than what is in it.
                         Text = lists:flatten(beam_lib:format_error(setelement(2, Bad, File))),
                         Prefix = lists:flatten(io_lib:format("~tp: ", [File])),
-                        Fail([File, ": ", case string:prefix(Text, Prefix) of nomatch -> Text; Rest -> Rest end])
+                        Why = case string:prefix(Text, Prefix) of nomatch -> Text; Rest -> Rest end,
+                        Fail([File, ": ", string:trim(Why)], NotBeam)
                 end;
-            {error, Posix} -> Fail(io_lib:format("~ts: ~ts", [File, file:format_error(Posix)]))
+            {error, Posix} ->
+                Fail([File, ": ", file:format_error(Posix)], "check who may read it")
         end;
     Extension ->
         Options = [from_asm || Extension =:= ".S"] ++ [binary, report],
@@ -48,7 +54,8 @@ Module = case filename:extension(File) of
         end
 end,
 Takes = fun(Arity) -> erlang:function_exported(Module, main, Arity) end,
-Takes(1) orelse Takes(0) orelse Fail([File, ": it exports neither main/1 nor main/0"]),
+Takes(1) orelse Takes(0) orelse
+    Fail([File, ": it exports neither main/1 nor main/0"], "-export([main/1]). main(Args) -> ok."),
 try
     case Takes(1) of
         true -> Module:main(Args);
@@ -79,7 +86,7 @@ impl Kind {
         let cannot = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound => Failure::new(format!("{name}: no such file"))
                 .next("check the path and the spelling"),
-            _ => Failure::new(format!("{name}: {error}")),
+            _ => Failure::of_file(file, &error),
         };
         if std::fs::metadata(file).map_err(cannot)?.is_dir() {
             let next =

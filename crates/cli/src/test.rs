@@ -181,11 +181,11 @@ impl Drop for Scratch {
 fn plain(folder: &Path) -> Result<i32, Failure> {
     let scratch =
         Scratch(std::env::temp_dir().join(format!("swarmrt-test-{}", std::process::id())));
-    let failed = |error: std::io::Error| format!("{}: {error}", scratch.0.display());
+    let failed = |error: std::io::Error| Failure::of_file(&scratch.0, &error);
     std::fs::create_dir(&scratch.0).map_err(failed)?;
     let program = scratch.0.join("swarmrt_test.erl");
     std::fs::write(&program, RUNNER).map_err(failed)?;
-    let folder = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
+    let folder = folder.canonicalize().map_err(|error| Failure::of_file(folder, &error))?;
     let colour = if has_colours() { "colour" } else { "plain" };
     run::run(&program, vec![folder.into(), scratch.0.join("out").into(), colour.into()])
 }

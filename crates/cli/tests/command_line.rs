@@ -106,18 +106,25 @@ fn exit_codes_are_those_of_the_table() {
         ("none.erl", none),
         ("wrong.erl", wrong),
         ("x.txt", "x"),
+        ("bad.beam", "garbage"),
     ];
     let folder = folder("codes", &files);
-    let expected: [(i32, &[&str], &str); 11] = [
+    let expected: [(i32, &[&str], &str); 17] = [
         (42, &["halts.erl"], ""),
         (1, &["raises.erl"], "oops"),
-        (1, &["none.erl"], "none.erl: it exports neither main/1 nor main/0"),
+        (1, &["none.erl"], "none.erl: it exports neither main/1 nor main/0\n  next: -export"),
+        (1, &["bad.beam"], "bad.beam: Not a BEAM file"),
+        (1, &["bad.beam"], "\n  next: compile the module again"),
         (1, &["wrong.erl"], ""),
         (2, &["missing.erl"], "missing.erl: no such file"),
         (2, &["x.txt"], "x.txt: not a program that SwarmRT knows"),
         (2, &["."], "swarmrt test ."),
         (2, &["--engine"], "--engine"),
         (2, &["inof"], "did you mean swarmrt info?"),
+        (2, &["--engine=none", "halts.erl"], "unknown engine none"),
+        (2, &["disasm", "missing.beam"], "missing.beam: no such file or folder\n  next:"),
+        (2, &["disasm", "x.txt"], "\n  next: `swarmrt erlc` makes .beam files"),
+        (2, &["man", "missing"], "missing: no such file or folder\n  next:"),
         (126, &["exec", "./x.txt"], "x.txt"),
         (127, &["exec", "no_such_command"], "no_such_command: no such command"),
     ];
