@@ -27,7 +27,6 @@ pub mod refusal;
 pub mod release;
 pub mod stop;
 pub mod usage;
-mod wide_hash;
 pub mod word;
 
 pub use alloc::{Alloc, FragmentHeap};

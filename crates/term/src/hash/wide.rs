@@ -6,8 +6,8 @@
 //! Parts of a term that OTP holds in a word are mixed where they stand; others wait, the last one
 //! in front. Nothing recurses on the native stack.
 
+use super::{byte_element, immediate_word, node_children};
 use crate::binary::Bits;
-use crate::hash::{byte_element, immediate_word, node_children};
 use crate::release::{self, Release};
 use crate::stop;
 use crate::word::{Kind, Term};
@@ -64,7 +64,7 @@ struct Hasher {
 
 /// The hash, with a start of its own: keys that collide with one salt need not with another.
 #[inline]
-pub fn wide_hash(term: Term, salt: u64) -> u64 {
+pub(super) fn wide_hash(term: Term, salt: u64) -> u64 {
     match immediate_word(term) {
         Some(word) => finish(word.wrapping_add(salt)),
         None => compound_hash(term, salt),
