@@ -36,67 +36,9 @@ impl Routines {
     pub fn new(assists: &Assists, glue: &Glue) -> std::io::Result<Routines> {
         let mut ops = Assembler::new(0);
         let exit = |stub: Stub| glue.exits[stub as usize];
-        let step = ops.offset().0;
-        let gone = ops.new_dynamic_label();
-        save(&mut ops);
-        dynasm!(ops
-            ; .arch x64
-            ; sub rsp, 8
-            ; mov rdi, r15
-            ; mov rsi, rbx
-            ; mov rax, QWORD assists.step as usize as i64
-            ; call rax
-            ; add rsp, 8
-            ; test rax, rax
-            ; jz =>gone
-        );
-        reload(&mut ops);
-        dynasm!(ops
-            ; .arch x64
-            ; sub rax, rbx
-            ; ret
-            // The piece is not returned to.
-            ; =>gone
-            ; add rsp, 8
-            ; mov rax, QWORD exit(Stub::SavedLeave) as i64
-            ; jmp rax
-        );
-        let assist = ops.offset().0;
-        save(&mut ops);
-        dynasm!(ops
-            ; .arch x64
-            ; sub rsp, 8
-            ; mov rdi, r15
-            ; mov rsi, rbx
-            ; mov rdx, r12
-            ; mov rcx, r13
-            ; call rax
-            ; add rsp, 8
-        );
-        reload(&mut ops);
-        dynasm!(ops ; .arch x64 ; ret);
-        let ask = ops.offset().0;
-        dynasm!(ops
-            ; .arch x64
-            ; push rdi
-            ; push rsi
-            ; push rdx
-            ; push rcx
-            ; push r8
-            ; push r9
-            ; sub rsp, 8
-            ; mov rdi, rax
-            ; mov rsi, r10
-            ; call r11
-            ; add rsp, 8
-            ; pop r9
-            ; pop r8
-            ; pop rcx
-            ; pop rdx
-            ; pop rsi
-            ; pop rdi
-            ; ret
-        );
+        let step = step(&mut ops, assists, exit(Stub::SavedLeave));
+        let assist = assist(&mut ops);
+        let ask = ask(&mut ops);
         let floats =
             [FloatOperation::Add, FloatOperation::Sub, FloatOperation::Mul, FloatOperation::Div]
                 .map(|operation| float(&mut ops, operation));
@@ -114,6 +56,82 @@ impl Routines {
             _memory: memory,
         })
     }
+}
+
+/// Where [`Routines::step`] begins: it goes to `leave` when the process has given up the scheduler.
+fn step(ops: &mut Assembler, assists: &Assists, leave: u64) -> usize {
+    let start = ops.offset().0;
+    let gone = ops.new_dynamic_label();
+    save(ops);
+    dynasm!(ops
+        ; .arch x64
+        ; sub rsp, 8
+        ; mov rdi, r15
+        ; mov rsi, rbx
+        ; mov rax, QWORD assists.step as usize as i64
+        ; call rax
+        ; add rsp, 8
+        ; test rax, rax
+        ; jz =>gone
+    );
+    reload(ops);
+    dynasm!(ops
+        ; .arch x64
+        ; sub rax, rbx
+        ; ret
+        // The piece is not returned to.
+        ; =>gone
+        ; add rsp, 8
+        ; mov rax, QWORD leave as i64
+        ; jmp rax
+    );
+    start
+}
+
+/// Where [`Routines::assist`] begins.
+fn assist(ops: &mut Assembler) -> usize {
+    let start = ops.offset().0;
+    save(ops);
+    dynasm!(ops
+        ; .arch x64
+        ; sub rsp, 8
+        ; mov rdi, r15
+        ; mov rsi, rbx
+        ; mov rdx, r12
+        ; mov rcx, r13
+        ; call rax
+        ; add rsp, 8
+    );
+    reload(ops);
+    dynasm!(ops ; .arch x64 ; ret);
+    start
+}
+
+/// Where [`Routines::ask`] begins.
+fn ask(ops: &mut Assembler) -> usize {
+    let start = ops.offset().0;
+    dynasm!(ops
+        ; .arch x64
+        ; push rdi
+        ; push rsi
+        ; push rdx
+        ; push rcx
+        ; push r8
+        ; push r9
+        ; sub rsp, 8
+        ; mov rdi, rax
+        ; mov rsi, r10
+        ; call r11
+        ; add rsp, 8
+        ; pop r9
+        ; pop r8
+        ; pop rcx
+        ; pop rdx
+        ; pop rsi
+        ; pop rdi
+        ; ret
+    );
+    start
 }
 
 /// What is done with two floats.

@@ -35,6 +35,47 @@ fn check_available(p: &Process) -> Result<(), BifExit> {
     }
 }
 
+fn set_binary_loop_limit(p: &mut Process, value: Term) -> BifResult {
+    let limit = if value == Term::atom(atom!("default")) {
+        0
+    } else {
+        value.as_small().filter(|&limit| limit >= 0).ok_or(BifExit::BADARG)?
+    };
+    let before = p.vm.extension::<BinaryLoopLimit>().0.swap(limit, Ordering::Relaxed);
+    Ok(p.int(before))
+}
+
+/// The whole machine does nothing for so many milliseconds.
+fn block(p: &mut Process, value: Term) -> BifResult {
+    let ms = value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(BifExit::BADARG)?;
+    let (schedulers, pid) = (&p.vm.schedulers, p.id());
+    if p.bif_state.take().is_none() {
+        schedulers.block(pid, Blocking::All);
+    }
+    if schedulers.wanted_online() > 1 && !schedulers.runs_alone() {
+        p.bif_state = Some(Box::new(()));
+        return Err(BifExit::Yield);
+    }
+    std::thread::sleep(Duration::from_millis(ms));
+    schedulers.unblock(pid, Blocking::All);
+    Ok(Term::bool(true))
+}
+
+fn collect_other(p: &mut Process, pid: Term) -> BifResult {
+    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
+    let collect: Call = Box::new(|_, process| {
+        if let Some(process) = process {
+            crate::process::collect_soon(process, true);
+        }
+    });
+    if pid == p.id() {
+        collect(p.vm, Some(p));
+    } else {
+        signal::send_call(p.vm, pid, collect);
+    }
+    Ok(Term::bool(true))
+}
+
 #[bif("erts_debug:set_internal_state/2")]
 fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
     let what = atom_of(what)?.name();
@@ -70,15 +111,7 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
         }
         // How far a search of `binary` may come in one go. Here it always runs to its end, so the
         // limit is only kept.
-        "binary_loop_limit" => {
-            let limit = if value == Term::atom(atom!("default")) {
-                0
-            } else {
-                value.as_small().filter(|&limit| limit >= 0).ok_or(BifExit::BADARG)?
-            };
-            let before = p.vm.extension::<BinaryLoopLimit>().0.swap(limit, Ordering::Relaxed);
-            Ok(p.int(before))
-        }
+        "binary_loop_limit" => set_binary_loop_limit(p, value),
         "code_mod_permission" | "code_write_permission" => {
             if value.as_bool().ok_or(BifExit::BADARG)? {
                 p.keep_code_permission()?;
@@ -94,22 +127,7 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             std::thread::sleep(std::time::Duration::from_millis(ms));
             Ok(Term::bool(true))
         }
-        // The whole machine does nothing meanwhile.
-        "block" => {
-            let ms =
-                value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(BifExit::BADARG)?;
-            let (schedulers, pid) = (&p.vm.schedulers, p.id());
-            if p.bif_state.take().is_none() {
-                schedulers.block(pid, Blocking::All);
-            }
-            if schedulers.wanted_online() > 1 && !schedulers.runs_alone() {
-                p.bif_state = Some(Box::new(()));
-                return Err(BifExit::Yield);
-            }
-            std::thread::sleep(Duration::from_millis(ms));
-            schedulers.unblock(pid, Blocking::All);
-            Ok(Term::bool(true))
-        }
+        "block" => block(p, value),
         // The term in a fragment of its own.
         "mbuf" => {
             let fragment = Fragment::copy_of(value);
@@ -130,20 +148,7 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
         }
         "unicode_loop_limit" => Ok(Term::small(1)),
         "node_tab_delayed_delete" => Ok(Term::bool(true)),
-        "force_gc" => {
-            let pid = value.as_pid().ok_or(BifExit::BADARG)?;
-            let collect: Call = Box::new(|_, process| {
-                if let Some(process) = process {
-                    crate::process::collect_soon(process, true);
-                }
-            });
-            if pid == p.id() {
-                collect(p.vm, Some(p));
-            } else {
-                signal::send_call(p.vm, pid, collect);
-            }
-            Ok(Term::bool(true))
-        }
+        "force_gc" => collect_other(p, value),
         // Whether collections that others ask for are done; what it was is told.
         "gc_state" => {
             let on = value.as_bool().ok_or(BifExit::BADARG)?;

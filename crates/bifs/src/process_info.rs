@@ -73,47 +73,8 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
     let words = |count: usize| Term::small(count as i64);
     Some(match name.name() {
         "registered_name" => process.registered.map_or(Term::NIL, Term::atom),
-        "current_function" | "current_location" => {
-            let built_in = if own { None } else { process.current_built_in() };
-            if let Some(mfa) = built_in {
-                return Some(if name.name() == "current_location" {
-                    function_entry(heap, mfa, Term::NIL)
-                } else {
-                    heap.mfa(mfa)
-                });
-            }
-            let module = process.vm.code.module_at(process.ip as usize);
-            let found = module
-                .as_ref()
-                .and_then(|module| module.locate(process.ip as usize))
-                .map(|location| location.mfa);
-            if name.name() == "current_location" {
-                location_entry(heap, process, process.ip as usize)
-                    .unwrap_or(Term::atom(am::UNDEFINED))
-            } else if let Some(mfa) = found {
-                heap.mfa(mfa)
-            } else {
-                let mfa = Mfa { module: am::ERLANG, function: atom!("hibernate"), arity: 3 };
-                if std::ptr::eq(process.ip, process.vm.code.hibernated_entry()) {
-                    heap.mfa(mfa)
-                } else {
-                    heap.mfa(process.initial)
-                }
-            }
-        }
-        "current_stacktrace" => {
-            let depth = process.vm.backtrace_depth();
-            let mut addresses = vec![process.ip as usize];
-            process.return_addresses(|address| {
-                addresses.push(address);
-                addresses.len() < depth
-            });
-            let entries: Vec<Term> = addresses
-                .into_iter()
-                .filter_map(|address| location_entry(heap, process, address))
-                .collect();
-            heap.list(&entries)
-        }
+        "current_function" | "current_location" => current_place(heap, process, name, own),
+        "current_stacktrace" => stack_trace(heap, process),
         "initial_call" => {
             let initial = process.initial;
             heap.mfa(initial)
@@ -128,22 +89,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                 process.parent
             }
         }
-        "status" => {
-            let state = process.shared().state.load();
-            let suspended = process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
-            let waits = process_waits(process) && !own;
-            Term::atom(if suspended {
-                am::SUSPENDED
-            } else if waits {
-                am::WAITING
-            } else if !own && process.awaits_dirty() {
-                am::RUNNABLE
-            } else if own || state == run_state::RUNNING || process.is_in_native() {
-                am::RUNNING
-            } else {
-                am::RUNNABLE
-            })
-        }
+        "status" => Term::atom(status(process, own)),
         "message_queue_len" => words(process.message_count()),
         "priority_messages" => Term::bool(process.relations.takes_priority_messages()),
         "async_dist" => Term::bool(process.extra.as_ref().is_some_and(|extra| extra.async_dist)),
@@ -159,66 +105,9 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                 messages.into_iter().map(|message| copy(heap, message)).collect();
             heap.list(&messages)
         }
-        "links" => {
-            // SAFETY: links are kept as the words of pids and ports.
-            let mut links: Vec<Term> =
-                process.relations.links.keys().map(|raw| unsafe { Term::from_raw(raw) }).collect();
-            if let Some(remote) = &process.relations.remote {
-                let active = remote.links.iter().filter(|(_, link)| link.unlinking.is_none());
-                links.extend(active.map(|(pid, _)| pid.to_term(heap)));
-            }
-            heap.list(&links)
-        }
-        "monitors" => {
-            let watched: Vec<Watched> =
-                process.relations.monitors.values().map(|monitor| monitor.watched).collect();
-            let node = Term::atom(process.vm.node().name);
-            let items: Vec<Term> = watched
-                .into_iter()
-                .map(|watched| match watched {
-                    Watched::Pid(pid) => heap.tuple(&[Term::atom(am::PROCESS), Term::pid(pid)]),
-                    Watched::Port { port, name: None } => {
-                        heap.tuple(&[Term::atom(am::PORT), Term::port(port)])
-                    }
-                    Watched::Name { name, .. } => {
-                        let full = heap.tuple(&[Term::atom(name), node]);
-                        heap.tuple(&[Term::atom(am::PROCESS), full])
-                    }
-                    Watched::Port { name: Some(name), .. } => {
-                        let full = heap.tuple(&[Term::atom(name), node]);
-                        heap.tuple(&[Term::atom(am::PORT), full])
-                    }
-                    Watched::Remote { pid, .. } => {
-                        let pid = pid.to_term(heap);
-                        heap.tuple(&[Term::atom(am::PROCESS), pid])
-                    }
-                    Watched::RemoteName { name, node, .. } => {
-                        let full = heap.tuple(&[Term::atom(name), Term::atom(node)]);
-                        heap.tuple(&[Term::atom(am::PROCESS), full])
-                    }
-                    Watched::TimeOffset => {
-                        heap.tuple(&[Term::atom(am::TIME_OFFSET), Term::atom(am::CLOCK_SERVICE)])
-                    }
-                })
-                .collect();
-            heap.list(&items)
-        }
-        "monitored_by" => {
-            let mut items: Vec<Term> =
-                process.relations.monitored_by.values().map(|&pid| Term::pid(pid)).collect();
-            if let Some(remote) = &process.relations.remote {
-                items.extend(remote.monitored_by.values().map(|watcher| watcher.pid.to_term(heap)));
-            }
-            let others = process.extra.iter().flat_map(|extra| extra.on_exit.values());
-            items.extend(others.filter_map(|on_exit| match on_exit.watcher {
-                Watcher::Hidden => None,
-                Watcher::Memory(number) => {
-                    reference::find(number).map(|memory| heap.counted_ref(memory))
-                }
-                Watcher::Port(port) => Some(Term::port(port)),
-            }));
-            heap.list(&items)
-        }
+        "links" => links(heap, process),
+        "monitors" => monitors(heap, process),
+        "monitored_by" => monitored_by(heap, process),
         "dictionary" => {
             let pairs: Vec<(Term, Term)> = process.dictionary.iter().collect();
             let pairs: Vec<Term> = pairs
@@ -291,53 +180,178 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         }
         // `process_flag(save_calls, N)` is refused.
         "last_calls" => Term::bool(false),
-        "magic_ref" => {
-            let mut items = Vec::new();
-            for list in process.heap.off_heap_lists() {
-                each_counted(list, |shared| {
-                    let id = heap.uint(shared.data() as u64);
-                    let (bytes, references) =
-                        (shared.capacity() as i64, shared.references() as i64);
-                    items.push(heap.tuple(&[id, Term::small(bytes), Term::small(references)]));
-                });
-            }
-            heap.list(&items)
-        }
+        "magic_ref" => counted_references(heap, process),
         "trace" => Term::small(i64::from(process.trace.flags)),
         "backtrace" => heap.binary(&crate::backtrace::text(process)),
-        "binary" => {
-            let mut items = Vec::new();
-            for list in process.heap.off_heap_lists() {
-                let mut at = list.first as *const u64;
-                while !at.is_null() {
-                    // SAFETY: members of the list are live shared binaries of the process.
-                    unsafe {
-                        let next = *at.add(swarmrt_term::binary::shared_bin::NEXT) as *const u64;
-                        if !swarmrt_term::Header(*at).has(swarmrt_term::Subtag::SharedBin) {
-                            at = next;
-                            continue;
-                        }
-                        let raw = *at.add(swarmrt_term::binary::shared_bin::SHARED);
-                        let size =
-                            (*at.add(swarmrt_term::binary::shared_bin::BIT_SIZE)).div_ceil(8);
-                        let shared = swarmrt_term::SharedBytes::clone_raw(raw);
-                        let references = shared.references() - 1;
-                        let id = heap.uint(raw);
-                        items.push(heap.tuple(&[
-                            id,
-                            Term::small(size as i64),
-                            Term::small(references as i64),
-                        ]));
-                        at = next;
-                    }
-                }
-            }
-            // The newest stands first in a process's lists, and last here.
-            items.reverse();
-            heap.list(&items)
-        }
+        "binary" => shared_binaries(heap, process),
         _ => return None,
     })
+}
+
+/// `current_function`, or `current_location` if that is the `name`.
+fn current_place(heap: &mut FragmentHeap, process: &Process, name: Atom, own: bool) -> Term {
+    let built_in = if own { None } else { process.current_built_in() };
+    if let Some(mfa) = built_in {
+        return if name.name() == "current_location" {
+            function_entry(heap, mfa, Term::NIL)
+        } else {
+            heap.mfa(mfa)
+        };
+    }
+    let module = process.vm.code.module_at(process.ip as usize);
+    let found = module
+        .as_ref()
+        .and_then(|module| module.locate(process.ip as usize))
+        .map(|location| location.mfa);
+    if name.name() == "current_location" {
+        location_entry(heap, process, process.ip as usize).unwrap_or(Term::atom(am::UNDEFINED))
+    } else if let Some(mfa) = found {
+        heap.mfa(mfa)
+    } else {
+        let mfa = Mfa { module: am::ERLANG, function: atom!("hibernate"), arity: 3 };
+        if std::ptr::eq(process.ip, process.vm.code.hibernated_entry()) {
+            heap.mfa(mfa)
+        } else {
+            heap.mfa(process.initial)
+        }
+    }
+}
+
+fn stack_trace(heap: &mut FragmentHeap, process: &Process) -> Term {
+    let depth = process.vm.backtrace_depth();
+    let mut addresses = vec![process.ip as usize];
+    process.return_addresses(|address| {
+        addresses.push(address);
+        addresses.len() < depth
+    });
+    let entries: Vec<Term> = addresses
+        .into_iter()
+        .filter_map(|address| location_entry(heap, process, address))
+        .collect();
+    heap.list(&entries)
+}
+
+fn status(process: &Process, own: bool) -> Atom {
+    let state = process.shared().state.load();
+    let suspended = process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
+    let waits = process_waits(process) && !own;
+    if suspended {
+        am::SUSPENDED
+    } else if waits {
+        am::WAITING
+    } else if !own && process.awaits_dirty() {
+        am::RUNNABLE
+    } else if own || state == run_state::RUNNING || process.is_in_native() {
+        am::RUNNING
+    } else {
+        am::RUNNABLE
+    }
+}
+
+fn links(heap: &mut FragmentHeap, process: &Process) -> Term {
+    // SAFETY: links are kept as the words of pids and ports.
+    let mut links: Vec<Term> =
+        process.relations.links.keys().map(|raw| unsafe { Term::from_raw(raw) }).collect();
+    if let Some(remote) = &process.relations.remote {
+        let active = remote.links.iter().filter(|(_, link)| link.unlinking.is_none());
+        links.extend(active.map(|(pid, _)| pid.to_term(heap)));
+    }
+    heap.list(&links)
+}
+
+fn monitors(heap: &mut FragmentHeap, process: &Process) -> Term {
+    let watched: Vec<Watched> =
+        process.relations.monitors.values().map(|monitor| monitor.watched).collect();
+    let node = Term::atom(process.vm.node().name);
+    let items: Vec<Term> = watched
+        .into_iter()
+        .map(|watched| match watched {
+            Watched::Pid(pid) => heap.tuple(&[Term::atom(am::PROCESS), Term::pid(pid)]),
+            Watched::Port { port, name: None } => {
+                heap.tuple(&[Term::atom(am::PORT), Term::port(port)])
+            }
+            Watched::Name { name, .. } => {
+                let full = heap.tuple(&[Term::atom(name), node]);
+                heap.tuple(&[Term::atom(am::PROCESS), full])
+            }
+            Watched::Port { name: Some(name), .. } => {
+                let full = heap.tuple(&[Term::atom(name), node]);
+                heap.tuple(&[Term::atom(am::PORT), full])
+            }
+            Watched::Remote { pid, .. } => {
+                let pid = pid.to_term(heap);
+                heap.tuple(&[Term::atom(am::PROCESS), pid])
+            }
+            Watched::RemoteName { name, node, .. } => {
+                let full = heap.tuple(&[Term::atom(name), Term::atom(node)]);
+                heap.tuple(&[Term::atom(am::PROCESS), full])
+            }
+            Watched::TimeOffset => {
+                heap.tuple(&[Term::atom(am::TIME_OFFSET), Term::atom(am::CLOCK_SERVICE)])
+            }
+        })
+        .collect();
+    heap.list(&items)
+}
+
+fn monitored_by(heap: &mut FragmentHeap, process: &Process) -> Term {
+    let mut items: Vec<Term> =
+        process.relations.monitored_by.values().map(|&pid| Term::pid(pid)).collect();
+    if let Some(remote) = &process.relations.remote {
+        items.extend(remote.monitored_by.values().map(|watcher| watcher.pid.to_term(heap)));
+    }
+    let others = process.extra.iter().flat_map(|extra| extra.on_exit.values());
+    items.extend(others.filter_map(|on_exit| match on_exit.watcher {
+        Watcher::Hidden => None,
+        Watcher::Memory(number) => reference::find(number).map(|memory| heap.counted_ref(memory)),
+        Watcher::Port(port) => Some(Term::port(port)),
+    }));
+    heap.list(&items)
+}
+
+/// `magic_ref`: `{Id, Bytes, References}` of each memory that references of the process hold.
+fn counted_references(heap: &mut FragmentHeap, process: &Process) -> Term {
+    let mut items = Vec::new();
+    for list in process.heap.off_heap_lists() {
+        each_counted(list, |shared| {
+            let id = heap.uint(shared.data() as u64);
+            let (bytes, references) = (shared.capacity() as i64, shared.references() as i64);
+            items.push(heap.tuple(&[id, Term::small(bytes), Term::small(references)]));
+        });
+    }
+    heap.list(&items)
+}
+
+/// `binary`: `{Id, Bytes, References}` of each shared binary.
+fn shared_binaries(heap: &mut FragmentHeap, process: &Process) -> Term {
+    let mut items = Vec::new();
+    for list in process.heap.off_heap_lists() {
+        let mut at = list.first as *const u64;
+        while !at.is_null() {
+            // SAFETY: members of the list are live shared binaries of the process.
+            unsafe {
+                let next = *at.add(swarmrt_term::binary::shared_bin::NEXT) as *const u64;
+                if !swarmrt_term::Header(*at).has(swarmrt_term::Subtag::SharedBin) {
+                    at = next;
+                    continue;
+                }
+                let raw = *at.add(swarmrt_term::binary::shared_bin::SHARED);
+                let size = (*at.add(swarmrt_term::binary::shared_bin::BIT_SIZE)).div_ceil(8);
+                let shared = swarmrt_term::SharedBytes::clone_raw(raw);
+                let references = shared.references() - 1;
+                let id = heap.uint(raw);
+                items.push(heap.tuple(&[
+                    id,
+                    Term::small(size as i64),
+                    Term::small(references as i64),
+                ]));
+                at = next;
+            }
+        }
+    }
+    // The newest stands first in a process's lists, and last here.
+    items.reverse();
+    heap.list(&items)
 }
 
 /// Shows the memory that references of the list hold.

@@ -88,10 +88,8 @@ loop(0) -> done;
 loop(N) -> loop(N - 1).
 ";
 
-#[test]
-fn rust_and_erlang_call_each_other() {
-    let (folder, _) = compiled("embedded", MODULE);
-    let counter = Arc::new(AtomicU64::new(0));
+/// A machine with [`MODULE`] and a module of Rust functions, whose `next/0` counts in `counter`.
+fn machine_with_host(folder: &Path, counter: &Arc<AtomicU64>) -> Machine {
     let next = counter.clone();
     let host = HostModule::new("host")
         .function("next", 0, move |()| Ok(next.fetch_add(1, Ordering::Relaxed)))
@@ -108,12 +106,14 @@ fn rust_and_erlang_call_each_other() {
             std::thread::sleep(Duration::from_millis(20));
             Ok(number)
         });
-    let machine = builder()
-        .source(Source::Folder(folder.clone()))
-        .host_module(host)
-        .boot()
-        .expect("it boots");
+    builder().source(Source::Folder(folder.to_owned())).host_module(host).boot().expect("it boots")
+}
 
+#[test]
+fn rust_and_erlang_call_each_other() {
+    let (folder, _) = compiled("embedded", MODULE);
+    let counter = Arc::new(AtomicU64::new(0));
+    let machine = machine_with_host(&folder, &counter);
     let point: Point = machine
         .call("embedded", "double", (Point { x: 1 << 61, y: 0.25 },))
         .unwrap()
@@ -141,10 +141,16 @@ fn rust_and_erlang_call_each_other() {
         machine.call("embedded", "loop", (3_000_000,)).unwrap().wait().unwrap().to_string(),
         "done"
     );
+    remove(&folder);
+}
 
+#[test]
+fn errors_come_back_as_exceptions_of_the_other_side() {
+    let (folder, _) = compiled("embedded_errors", MODULE);
+    let machine = machine_with_host(&folder, &Arc::default());
     let tried = |function: &str, arguments: Vec<u64>| {
         machine
-            .call("embedded", "try_host", (Atom::from(function), arguments))
+            .call("embedded_errors", "try_host", (Atom::from(function), arguments))
             .unwrap()
             .wait()
             .unwrap()
@@ -163,18 +169,23 @@ fn rust_and_erlang_call_each_other() {
     assert_eq!(raised(&machine, "erlang", "hd", (Vec::<u8>::new(),)), "error: badarg");
     assert_eq!(raised(&machine, "erlang", "throw", (Atom::from("it"),)), "throw: it");
     assert_eq!(raised(&machine, "erlang", "exit", (7,)), "exit: 7");
-    assert_eq!(raised(&machine, "embedded", "kill_me", ()), "the process was ended: killed");
+    assert_eq!(raised(&machine, "embedded_errors", "kill_me", ()), "the process was ended: killed");
     assert_eq!(raised(&machine, "nowhere", "absent", ()), "error: undef");
     assert!(matches!(machine.call("lists", "sum", 1), Err(CallError::Conversion(_))));
+    remove(&folder);
+}
 
-    // A message to a registered process, and the end of the machine while a call goes on.
-    let call = machine.call("embedded", "forever", ()).unwrap();
+#[test]
+fn the_end_of_a_machine_ends_its_calls() {
+    let (folder, _) = compiled("embedded_end", MODULE);
+    let machine = machine_with_host(&folder, &Arc::default());
+    let call = machine.call("embedded_end", "forever", ()).unwrap();
     while !machine.send("forever", Atom::from("stop")).unwrap() {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(call.wait().unwrap().to_string(), "stopped");
     assert!(!machine.send("nobody", 1).unwrap());
-    let call = machine.call("embedded", "forever", ()).unwrap();
+    let call = machine.call("embedded_end", "forever", ()).unwrap();
     assert_eq!(machine.stop(), 0);
     assert!(matches!(call.wait(), Err(CallError::Halted | CallError::Ended(_))));
     remove(&folder);

@@ -9,40 +9,39 @@ use crate::instr::*;
 use swarmrt_term::{Mfa, Term, am, compare_exact};
 
 impl<L: Linker> Specialiser<'_, L> {
+    /// A label. The one behind `func_info` is its function's entry, where calls arrive: built-ins
+    /// and native functions begin there instead of their Erlang bodies.
+    fn label(&mut self, ops: &[Op], at: usize) {
+        let number: u32 = narrow(&ops[at].args[0]);
+        self.labels[number as usize] = self.here();
+        if at.checked_sub(1).is_some_and(|before| ops[before].opcode == Opcode::FuncInfo) {
+            let entry = self.here();
+            let info = self.functions.last_mut().expect("func_info comes before the entry label");
+            info.entry = entry;
+            let mfa = Mfa { module: self.atoms[1], function: info.name, arity: info.arity };
+            let function = self.first.function + self.functions.len() as u32 - 1;
+            self.emit_cell(CellKind::Entry);
+            // The Erlang bodies of these call themselves.
+            if mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 3 {
+                self.emit(Instr::ApplyArgs);
+            } else if mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 2 {
+                self.emit(Instr::ApplyFunArgs);
+            }
+            // The Erlang body behind it is never reached; its labels must still exist.
+            if let Some(bif) = self.linker.bif(mfa) {
+                self.emit(Instr::BifBody { arity: mfa.arity as u16, bif, function });
+            }
+            self.native_body(ops);
+        }
+    }
+
     /// Emits the instruction at `ops[at]`, and returns how many generic ones it stands for.
     pub(super) fn one(&mut self, ops: &[Op], at: usize) -> Result<usize, BeamError> {
         let op = &ops[at];
         let args = &op.args;
         use Opcode as G;
         match op.opcode {
-            G::Label => {
-                let number: u32 = narrow(&args[0]);
-                self.labels[number as usize] = self.here();
-                // Calls go to the label behind `func_info`.
-                if at.checked_sub(1).is_some_and(|before| ops[before].opcode == G::FuncInfo) {
-                    let entry = self.here();
-                    let info =
-                        self.functions.last_mut().expect("func_info comes before the entry label");
-                    info.entry = entry;
-                    let mfa = Mfa { module: self.atoms[1], function: info.name, arity: info.arity };
-                    let function = self.first.function + self.functions.len() as u32 - 1;
-                    self.emit_cell(CellKind::Entry);
-                    // The Erlang bodies of these call themselves.
-                    if mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 3 {
-                        self.emit(Instr::ApplyArgs);
-                    } else if mfa.module == am::ERLANG
-                        && mfa.function == am::APPLY
-                        && mfa.arity == 2
-                    {
-                        self.emit(Instr::ApplyFunArgs);
-                    }
-                    if let Some(bif) = self.linker.bif(mfa) {
-                        self.emit(Instr::BifBody { arity: mfa.arity as u16, bif, function });
-                        // The Erlang body is never reached; its labels must still exist.
-                    }
-                    self.native_body(ops);
-                }
-            }
+            G::Label => self.label(ops, at),
             G::FuncInfo => {
                 let (Operand::Atom(name), arity) = (&args[1], unsigned(&args[2])) else {
                     return Err(self.unsupported(op));

@@ -9,6 +9,7 @@ use crate::file::{Op, Operand};
 use crate::genop::{Kind, Opcode, Traits};
 
 /// Positions of operands in an instruction, lowest first.
+#[derive(Clone, Default)]
 struct Positions(u32);
 
 impl Positions {
@@ -23,6 +24,18 @@ impl Iterator for Positions {
         self.0 &= self.0.wrapping_sub(1);
         (first < u32::BITS).then_some(first as usize)
     }
+}
+
+/// What the operands of an instruction ask for beside the reads.
+#[derive(Default)]
+struct Effects {
+    /// X registers that a collection keeps, if there can be one.
+    live: Option<u32>,
+    heap: Option<Grant>,
+    /// Positions of the operands that are branched to.
+    branches: Positions,
+    /// Positions of the operands that are written.
+    writes: Positions,
 }
 
 impl Flow<'_> {
@@ -188,44 +201,10 @@ impl Flow<'_> {
     /// The effect that follows from the kinds of the operands: reads, then a possible collection,
     /// then branches, then writes.
     fn plain(&mut self, op: &Op, traits: Traits, state: &mut State) -> Step {
-        let kinds = op.opcode.kinds();
-        let (mut live, mut heap) = (None, None);
-        // Which operands are branched to, and which are written.
-        let (mut branches, mut writes) = (Positions(0), Positions(0));
         // What is written may refer to the message. Instructions that write nothing keep nothing.
         let fragile =
             !state.fragile.is_empty() && operands(&op.args).any(|arg| is_fragile(state, arg));
-        for (at, (arg, kind)) in op.args.iter().zip(kinds).enumerate() {
-            match kind {
-                Kind::Source
-                    if op.opcode == Opcode::GcBif1
-                        && self.imports[unsigned(&op.args[2]) as usize] == Known::SizesContexts =>
-                {
-                    read_any(state, arg)?;
-                }
-                Kind::Source | Kind::Register | Kind::Size => read(state, arg)?,
-                Kind::MaybeContext | Kind::Context => read_any(state, arg)?,
-                Kind::Target
-                | Kind::NewContext
-                | Kind::WriteY
-                | Kind::WriteYs
-                | Kind::WriteFloat => writes.add(at),
-                Kind::Fail | Kind::Jump | Kind::Start | Kind::Values | Kind::Arities => {
-                    branches.add(at);
-                }
-                Kind::ReadFloat => read_float(state, arg)?,
-                Kind::Sources | Kind::SourcePairs => read_all(state, elements(arg).iter())?,
-                Kind::Updates => read_all(state, elements(arg).iter().skip(1).step_by(2))?,
-                Kind::Segments => read_segments(state, elements(arg))?,
-                Kind::Live => live = Some(unsigned(arg) as u32),
-                Kind::Heap => heap = Some(shape::grant(arg)),
-                Kind::SourceAndTarget => {
-                    read_all(state, elements(arg).iter().step_by(2))?;
-                    writes.add(at);
-                }
-                _ => {}
-            }
-        }
+        let effects = self.read_operands(op, state)?;
         if traits.fills_binary {
             building(state)?;
             // Behind an interruption the binary so far is read again.
@@ -240,15 +219,72 @@ impl Flow<'_> {
             scannable(state)?;
             return Ok(Stop);
         }
-        if let Some(live) = live {
+        if let Some(live) = effects.live {
             collect(state, live)?;
         }
         if fragile {
             // One that fails may have written some of its destinations.
-            for at in Positions(writes.0) {
+            for at in effects.writes.clone() {
                 operands(&op.args[at..=at]).for_each(|arg| mark_fragile(state, arg, true));
             }
         }
+        self.take_branches(op, traits, effects.branches, state)?;
+        if traits.ends {
+            return Ok(Stop);
+        }
+        if let Some(heap) = effects.heap {
+            state.grant = heap;
+        }
+        state.building |= traits.starts_binary || was_building && op.opcode == Opcode::BsGetTail;
+        write_operands(op, effects.writes, fragile, state)?;
+        Ok(Continue)
+    }
+
+    /// Reads the operands that are sources; what the others ask for.
+    fn read_operands(&mut self, op: &Op, state: &mut State) -> Result<Effects, Fault> {
+        let mut effects = Effects::default();
+        for (at, (arg, kind)) in op.args.iter().zip(op.opcode.kinds()).enumerate() {
+            match kind {
+                Kind::Source
+                    if op.opcode == Opcode::GcBif1
+                        && self.imports[unsigned(&op.args[2]) as usize] == Known::SizesContexts =>
+                {
+                    read_any(state, arg)?;
+                }
+                Kind::Source | Kind::Register | Kind::Size => read(state, arg)?,
+                Kind::MaybeContext | Kind::Context => read_any(state, arg)?,
+                Kind::Target
+                | Kind::NewContext
+                | Kind::WriteY
+                | Kind::WriteYs
+                | Kind::WriteFloat => effects.writes.add(at),
+                Kind::Fail | Kind::Jump | Kind::Start | Kind::Values | Kind::Arities => {
+                    effects.branches.add(at);
+                }
+                Kind::ReadFloat => read_float(state, arg)?,
+                Kind::Sources | Kind::SourcePairs => read_all(state, elements(arg).iter())?,
+                Kind::Updates => read_all(state, elements(arg).iter().skip(1).step_by(2))?,
+                Kind::Segments => read_segments(state, elements(arg))?,
+                Kind::Live => effects.live = Some(unsigned(arg) as u32),
+                Kind::Heap => effects.heap = Some(shape::grant(arg)),
+                Kind::SourceAndTarget => {
+                    read_all(state, elements(arg).iter().step_by(2))?;
+                    effects.writes.add(at);
+                }
+                _ => {}
+            }
+        }
+        Ok(effects)
+    }
+
+    fn take_branches(
+        &mut self,
+        op: &Op,
+        traits: Traits,
+        branches: Positions,
+        state: &mut State,
+    ) -> Result<(), Fault> {
+        let kinds = op.opcode.kinds();
         for at in branches {
             match &op.args[at] {
                 Operand::Label(_) if traits.guard => {
@@ -274,35 +310,7 @@ impl Flow<'_> {
                 _ => {}
             }
         }
-        if traits.ends {
-            return Ok(Stop);
-        }
-        if let Some(heap) = heap {
-            state.grant = heap;
-        }
-        state.building |= traits.starts_binary || was_building && op.opcode == Opcode::BsGetTail;
-        for at in writes {
-            match &op.args[at] {
-                Operand::List(pairs) if kinds[at] == Kind::SourceAndTarget => {
-                    write_all(state, pairs.iter().skip(1).step_by(2))?;
-                    pairs
-                        .iter()
-                        .skip(1)
-                        .step_by(2)
-                        .for_each(|register| mark_fragile(state, register, fragile));
-                }
-                Operand::List(registers) => {
-                    write_all(state, registers.iter())?;
-                }
-                Operand::Float(register) => state.floats.insert(*register),
-                register => {
-                    write(state, register)?;
-                    state.set_context(register, kinds[at] == Kind::NewContext);
-                    mark_fragile(state, register, fragile);
-                }
-            }
-        }
-        Ok(Continue)
+        Ok(())
     }
 
     /// The compiler knows the types of terms, and that some built-in cannot fail (`is_map_key/2` of
@@ -490,4 +498,36 @@ fn operands(args: &[Operand]) -> impl Iterator<Item = &Operand> {
         Operand::List(elements) => elements.iter(),
         other => std::slice::from_ref(other).iter(),
     })
+}
+
+/// Writes the destinations; what is written is `fragile`, or not.
+fn write_operands(
+    op: &Op,
+    writes: Positions,
+    fragile: bool,
+    state: &mut State,
+) -> Result<(), Fault> {
+    let kinds = op.opcode.kinds();
+    for at in writes {
+        match &op.args[at] {
+            Operand::List(pairs) if kinds[at] == Kind::SourceAndTarget => {
+                write_all(state, pairs.iter().skip(1).step_by(2))?;
+                pairs
+                    .iter()
+                    .skip(1)
+                    .step_by(2)
+                    .for_each(|register| mark_fragile(state, register, fragile));
+            }
+            Operand::List(registers) => {
+                write_all(state, registers.iter())?;
+            }
+            Operand::Float(register) => state.floats.insert(*register),
+            register => {
+                write(state, register)?;
+                state.set_context(register, kinds[at] == Kind::NewContext);
+                mark_fragile(state, register, fragile);
+            }
+        }
+    }
+    Ok(())
 }

@@ -419,7 +419,27 @@ fn is_kind_letter(byte: u8) -> bool {
 /// `wide_letters`: a `\w` of PCRE2 is ASCII there unless it is in a class; to PCRE 8 it is only
 /// where it is repeated.
 fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
-    let mut edits = Vec::new();
+    if !may_differ(pattern, wide_letters) {
+        return (pattern.into(), Vec::new());
+    }
+    let result = Vec::with_capacity(pattern.len() + 8);
+    let mut rewriter = Rewriter {
+        wide_letters,
+        result,
+        edits: Vec::new(),
+        in_class: false,
+        in_head: true,
+        groups: 0,
+    };
+    let mut rest = pattern;
+    while !rest.is_empty() {
+        rest = rewriter.next(rest);
+    }
+    (rewriter.result.into(), rewriter.edits)
+}
+
+/// Whether two bytes of the pattern may mean something else to PCRE2.
+fn may_differ(pattern: &[u8], wide_letters: bool) -> bool {
     let has_class = pattern.contains(&b'[');
     let differs = |pair: &[u8]| match pair[0] {
         b'{' => matches!(pair[1], b',' | b' ' | b'\t'),
@@ -433,105 +453,113 @@ fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
         b']' => pair[1] == b'-',
         kind => pair[1] == b'-' && is_kind_letter(kind),
     };
-    if !pattern.windows(2).any(differs) {
-        return (pattern.into(), edits);
-    }
-    let mut result = Vec::with_capacity(pattern.len() + 8);
-    let mut rest = pattern;
-    let (mut in_class, mut in_head, mut groups) = (false, true, 0);
-    while let Some((&byte, next)) = rest.split_first() {
+    pattern.windows(2).any(differs)
+}
+
+/// An expression that is being rewritten for PCRE2.
+struct Rewriter {
+    wide_letters: bool,
+    result: Vec<u8>,
+    edits: Vec<Edit>,
+    in_class: bool,
+    /// Whether only settings such as `(*CRLF)` have come so far.
+    in_head: bool,
+    /// Groups that capture, so far.
+    groups: usize,
+}
+
+impl Rewriter {
+    /// Writes the first item of what is left; what is left then.
+    fn next<'a>(&mut self, rest: &'a [u8]) -> &'a [u8] {
+        let Some((&byte, next)) = rest.split_first() else { return rest };
         if let Some(after) = rest.strip_prefix(b"\\Q") {
             let length = memchr::memmem::find(after, b"\\E").map_or(rest.len(), |at| at + 4);
-            result.extend_from_slice(&rest[..length]);
-            rest = &rest[length..];
-            continue;
-        }
-        if let [b'c', control @ (0..=31 | 127), after @ ..] = next
-            && byte == b'\\'
-        {
-            let code = format!("\\x{:02x}", control ^ 0x40);
-            edits.push(Edit { at: result.len(), shift: code.len() as isize - 3 });
-            result.extend_from_slice(code.as_bytes());
-            rest = after;
-            continue;
+            return self.copy(rest, length);
         }
         if byte == b'\\' && !next.is_empty() {
-            let plain_digit =
-                !in_class && matches!(next[0], b'8' | b'9') && leading_number(next) > groups;
-            if plain_digit || is_plain_letter(next[0], in_class) {
-                edits.push(Edit { at: result.len(), shift: -1 });
-                result.push(next[0]);
-            } else if next[0] == b'x'
-                && !next.get(1).is_some_and(|digit| digit.is_ascii_hexdigit() || *digit == b'{')
-            {
-                edits.push(Edit { at: result.len(), shift: 2 });
-                result.extend_from_slice(b"\\x00");
-            } else if wide_letters
-                && !in_class
-                && matches!(next[0], b'w' | b'W')
-                && !next.get(1).is_some_and(|next| b"*+?{".contains(next))
-            {
-                let class: &[u8] = if next[0] == b'w' { b"[\\w]" } else { b"[^\\w]" };
-                edits.push(Edit { at: result.len(), shift: class.len() as isize - 2 });
-                result.extend_from_slice(class);
-            } else {
-                result.extend_from_slice(&rest[..2]);
-            }
-            rest = &rest[2..];
-            if in_class && is_kind_letter(next[0]) {
-                rest = copy_hyphen(&mut result, rest, &mut edits);
-            }
-            continue;
+            return self.escape(next);
         }
-        if in_class
+        if self.in_class
             && rest.starts_with(b"[:")
             && let Some(end) = memchr::memmem::find(rest, b":]")
         {
-            result.extend_from_slice(&rest[..end + 2]);
-            rest = copy_hyphen(&mut result, &rest[end + 2..], &mut edits);
-            continue;
+            let rest = self.copy(rest, end + 2);
+            return self.hyphen(rest);
         }
-        // Settings such as `(*UTF8)(*CRLF)` count only at the start.
-        in_head &= rest.starts_with(b"(*")
-            || result.last().is_some_and(|&last| last != b')') && !result.is_empty();
-        if in_head && rest.starts_with(b"(*UTF8)") {
-            edits.push(Edit { at: result.len() + 5, shift: -1 });
-            result.extend_from_slice(b"(*UTF)");
-            rest = &rest[7..];
-            continue;
+        self.in_head &= rest.starts_with(b"(*")
+            || self.result.last().is_some_and(|&last| last != b')') && !self.result.is_empty();
+        if self.in_head && rest.starts_with(b"(*UTF8)") {
+            self.edits.push(Edit { at: self.result.len() + 5, shift: -1 });
+            self.result.extend_from_slice(b"(*UTF)");
+            return &rest[7..];
         }
         match byte {
-            b'[' if !in_class => {
-                in_class = true;
+            b'[' if !self.in_class => {
+                self.in_class = true;
                 // A bracket that comes first is one of the characters.
                 let first =
                     if next.starts_with(b"^]") { 2 } else { usize::from(next.starts_with(b"]")) };
-                result.extend_from_slice(&rest[..=first]);
-                rest = &rest[first + 1..];
-                continue;
+                return self.copy(rest, first + 1);
             }
-            b']' => in_class = false,
-            b'(' if !in_class && captures(next) => groups += 1,
-            b'{' if !in_class && is_new_quantifier(next) => {
-                edits.push(Edit { at: result.len(), shift: 1 });
-                result.push(b'\\');
-            }
+            b']' => self.in_class = false,
+            b'(' if !self.in_class && captures(next) => self.groups += 1,
+            b'{' if !self.in_class && is_new_quantifier(next) => self.put(b"\\", 1),
             _ => {}
         }
-        result.push(byte);
-        rest = next;
+        self.copy(rest, 1)
     }
-    (result.into(), edits)
-}
 
-/// A hyphen behind a kind of character is one of the characters, whatever follows it.
-fn copy_hyphen<'a>(result: &mut Vec<u8>, rest: &'a [u8], edits: &mut Vec<Edit>) -> &'a [u8] {
-    if !rest.starts_with(b"-") || rest.starts_with(b"-]") {
-        return rest;
+    /// Writes what stands behind a backslash, and the backslash where there is to be one.
+    fn escape<'a>(&mut self, escaped: &'a [u8]) -> &'a [u8] {
+        let (letter, rest) = (escaped[0], &escaped[1..]);
+        if letter == b'c'
+            && let [control @ (0..=31 | 127), rest @ ..] = rest
+        {
+            let code = format!("\\x{:02x}", control ^ 0x40);
+            self.put(code.as_bytes(), code.len() as isize - 3);
+            return rest;
+        }
+        let is_plain_digit = !self.in_class
+            && matches!(letter, b'8' | b'9')
+            && leading_number(escaped) > self.groups;
+        let follows = |letters: &[u8]| rest.first().is_some_and(|next| letters.contains(next));
+        if is_plain_digit || is_plain_letter(letter, self.in_class) {
+            self.put(&[letter], -1);
+        } else if letter == b'x' && !follows(b"0123456789abcdefABCDEF{") {
+            self.put(b"\\x00", 2);
+        } else if self.wide_letters
+            && !self.in_class
+            && matches!(letter, b'w' | b'W')
+            && !follows(b"*+?{")
+        {
+            let class: &[u8] = if letter == b'w' { b"[\\w]" } else { b"[^\\w]" };
+            self.put(class, class.len() as isize - 2);
+        } else {
+            self.result.extend_from_slice(&[b'\\', letter]);
+        }
+        if self.in_class && is_kind_letter(letter) { self.hyphen(rest) } else { rest }
     }
-    edits.push(Edit { at: result.len(), shift: 1 });
-    result.extend_from_slice(b"\\-");
-    &rest[1..]
+
+    /// A hyphen behind a kind of character is one of the characters, whatever follows it.
+    fn hyphen<'a>(&mut self, rest: &'a [u8]) -> &'a [u8] {
+        if !rest.starts_with(b"-") || rest.starts_with(b"-]") {
+            return rest;
+        }
+        self.put(b"\\-", 1);
+        &rest[1..]
+    }
+
+    /// Writes bytes of which `shift` are put in.
+    fn put(&mut self, bytes: &[u8], shift: isize) {
+        self.edits.push(Edit { at: self.result.len(), shift });
+        self.result.extend_from_slice(bytes);
+    }
+
+    /// Copies the first bytes; what is left.
+    fn copy<'a>(&mut self, rest: &'a [u8], count: usize) -> &'a [u8] {
+        self.result.extend_from_slice(&rest[..count]);
+        &rest[count..]
+    }
 }
 
 fn leading_number(digits: &[u8]) -> usize {

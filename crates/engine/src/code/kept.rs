@@ -104,19 +104,11 @@ impl Tier {
         };
         named.into_iter().filter_map(same).collect()
     }
-    /// The pieces in memory, with the addresses of this run, the functions that they belong to, and
-    /// how those are found that go on in loops. None of them where something does not fit; those
-    /// which have something of other modules inside are left out when those modules are not there,
-    /// or not the same.
-    fn placed(
-        &self,
-        module: &ModuleCode,
-        mut pieces: Vec<Piece<'_>>,
-    ) -> Option<Vec<(usize, Code, Option<ReEntry>)>> {
-        let others = self.same_others(&pieces);
-        for piece in &pieces {
-            // It names instructions of its function, and of those that it has inside; of others
-            // only their entries.
+
+    /// Loads the functions whose instructions the pieces name: their own, and those that are
+    /// inlined in them. Functions that are only called are named by their entries, and not loaded.
+    fn load_named(&self, module: &ModuleCode, pieces: &[Piece<'_>]) -> Option<()> {
+        for piece in pieces {
             let named = piece.fixups.iter().filter_map(|&(_, symbol)| {
                 if let Symbol::Instr(at) = symbol { Some(at) } else { None }
             });
@@ -127,6 +119,35 @@ impl Tier {
                 }
             }
         }
+        Some(())
+    }
+
+    /// Loads the functions of other modules whose instructions the pieces name.
+    fn load_others(
+        &self,
+        others: &HashMap<u32, Arc<ModuleCode>>,
+        pieces: &[Piece<'_>],
+    ) -> Option<()> {
+        for &(_, symbol) in pieces.iter().flat_map(|piece| &piece.fixups) {
+            if let Symbol::OtherInstr { module, at } | Symbol::OtherHandler { module, at } = symbol
+            {
+                let module = others.get(&module)?;
+                module.load_function(&self.vm.code, module.number_at(at)?);
+            }
+        }
+        Some(())
+    }
+
+    /// The pieces in memory, with the addresses of this run, the functions that they belong to, and
+    /// how pieces that are entered in loops are found. `None` if something does not fit; pieces
+    /// with code of other modules are left out if those modules are missing or have changed.
+    fn placed(
+        &self,
+        module: &ModuleCode,
+        mut pieces: Vec<Piece<'_>>,
+    ) -> Option<Vec<(usize, Code, Option<ReEntry>)>> {
+        let others = self.same_others(&pieces);
+        self.load_named(module, &pieces)?;
         let nothing = HashMap::new();
         let resolver = Resolver {
             vm: self.vm,
@@ -147,13 +168,7 @@ impl Tier {
             piece.others.iter().all(is_there) && piece.fixups.iter().all(resolves) && is_found
         });
         without_what_leads_nowhere(&mut pieces);
-        for &(_, symbol) in pieces.iter().flat_map(|piece| &piece.fixups) {
-            if let Symbol::OtherInstr { module, at } | Symbol::OtherHandler { module, at } = symbol
-            {
-                let module = others.get(&module)?;
-                module.load_function(&self.vm.code, module.number_at(at)?);
-            }
-        }
+        self.load_others(&others, &pieces)?;
         let is_cell = |cell: u32| {
             matches!(
                 module.code.code().get(cell as usize),

@@ -202,6 +202,25 @@ fn write_number(out: &mut Vec<u8>, format: &[u8], conversion: u8, value: i64) {
     out.extend(std::iter::repeat_n(b' ', padding - left - inner));
 }
 
+/// What an operator makes of two numbers; division by zero gives zero.
+fn binary_operation(operation: u8, first: i64, second: i64) -> i64 {
+    match operation {
+        b'+' => first.wrapping_add(second),
+        b'-' => first.wrapping_sub(second),
+        b'*' => first.wrapping_mul(second),
+        b'/' => first.checked_div(second).unwrap_or(0),
+        b'm' => first.checked_rem(second).unwrap_or(0),
+        b'&' => first & second,
+        b'|' => first | second,
+        b'^' => first ^ second,
+        b'=' => i64::from(first == second),
+        b'<' => i64::from(first < second),
+        b'>' => i64::from(first > second),
+        b'A' => i64::from(first != 0 && second != 0),
+        _ => i64::from(first != 0 || second != 0),
+    }
+}
+
 /// A string with its parameters put in. What cannot be understood is left out.
 pub fn expand(text: &[u8], parameters: &[i64]) -> Vec<u8> {
     let mut given = [0i64; 9];
@@ -271,21 +290,7 @@ pub fn expand(text: &[u8], parameters: &[i64]) -> Vec<u8> {
             | b'O' => {
                 let second = pop(&mut stack);
                 let first = pop(&mut stack);
-                stack.push(match operation {
-                    b'+' => first.wrapping_add(second),
-                    b'-' => first.wrapping_sub(second),
-                    b'*' => first.wrapping_mul(second),
-                    b'/' => first.checked_div(second).unwrap_or(0),
-                    b'm' => first.checked_rem(second).unwrap_or(0),
-                    b'&' => first & second,
-                    b'|' => first | second,
-                    b'^' => first ^ second,
-                    b'=' => i64::from(first == second),
-                    b'<' => i64::from(first < second),
-                    b'>' => i64::from(first > second),
-                    b'A' => i64::from(first != 0 && second != 0),
-                    _ => i64::from(first != 0 || second != 0),
-                });
+                stack.push(binary_operation(operation, first, second));
             }
             b'i' => {
                 given[0] = given[0].wrapping_add(1);

@@ -152,6 +152,37 @@ impl Translator<'_, '_> {
             None => self.exit_block(at),
         }
     }
+    /// How many bits the operand of `byte_size/1` or `bit_size/1` has, and whether the next
+    /// instruction is also reached from cold code: from OTP 26 on, the size of what is left of a
+    /// match may be asked for, and the built-in answers unless the operand is known to be a match
+    /// context.
+    fn bitstring_size(
+        &mut self,
+        at: u32,
+        bif: u16,
+        (source, binary): (Src, Value),
+        dst: Dst,
+        failing: Block,
+    ) -> (Value, bool) {
+        let known_kinds = self.fact(at, source);
+        if known_kinds.is(kind::CONTEXT) {
+            return (self.offset_and_left(binary).1, false);
+        }
+        if release::current() < Release::R26 || !known_kinds.may_be(kind::CONTEXT) {
+            return (self.bits_of(binary, failing), false);
+        }
+        let fail = self.guard_fail(at);
+        let other = self.later_cold(move |translator| {
+            let number = translator.word(bif.into());
+            let (count, args) = (translator.word(1), translator.spread(&[binary]));
+            let assist = translator.source.assists.bif as usize;
+            let size = translator.assist_or(at, assist, &[number, args, count], fail);
+            translator.set_known(dst, size, Fact::integer(0, 1 << 58));
+            let next = translator.target(at + 1);
+            translator.b.ins().jump(next, &[]);
+        });
+        (self.bits_of(binary, other), true)
+    }
     /// A built-in that yields a value, in a guard or a body.
     pub(crate) fn bif_value(&mut self, at: u32, bif: u16, args: &[Src], dst: Dst) -> Next {
         let mfa = self.source.bifs.mfa(bif);
@@ -179,30 +210,8 @@ impl Translator<'_, '_> {
                 if known && (name == atom!("byte_size") || name == atom!("bit_size")) =>
             {
                 fact = Fact::integer(0, 1 << 58);
-                // From OTP 26 on, the size of what is left of a match may be asked for.
-                let known_kinds = self.fact(at, args[0]);
-                let is_context = known_kinds.is(kind::CONTEXT);
-                let may_be_context =
-                    release::current() >= Release::R26 && known_kinds.may_be(kind::CONTEXT);
-                let other = if may_be_context && !is_context {
-                    joins = true;
-                    self.later_cold(move |translator| {
-                        let number = translator.word(bif.into());
-                        let (count, args) = (translator.word(1), translator.spread(&[binary]));
-                        let assist = translator.source.assists.bif as usize;
-                        let size = translator.assist_or(at, assist, &[number, args, count], fail);
-                        translator.set_known(dst, size, fact);
-                        let next = translator.target(at + 1);
-                        translator.b.ins().jump(next, &[]);
-                    })
-                } else {
-                    failing
-                };
-                let bits = if is_context {
-                    self.offset_and_left(binary).1
-                } else {
-                    self.bits_of(binary, other)
-                };
+                let bits;
+                (bits, joins) = self.bitstring_size(at, bif, (args[0], binary), dst, failing);
                 if name == atom!("byte_size") {
                     let rounded = self.b.ins().iadd_imm_s(bits, 7);
                     let bytes = self.b.ins().ushr_imm_s(rounded, 3);

@@ -330,6 +330,31 @@ impl Functions<'_, '_> {
     }
 }
 
+/// Enters the names of the functions that the module exports.
+///
+/// `module_info(exports)` lists names in the order in which they were first heard of. In OTP a
+/// module's own names come before those that it calls, and the last of the file first; eunit runs
+/// tests in this order.
+fn name_exports(server: &CodeServer, file: &BeamFile, atoms: &[Atom]) {
+    for export in file.exports.iter().rev() {
+        server.export(Mfa {
+            module: atoms[1],
+            function: atoms[export.function as usize],
+            arity: export.arity,
+        });
+    }
+}
+
+/// What of the file functions need that are verified and specialised when they are first called.
+fn take_for_later(file: &mut BeamFile) -> BeamFile {
+    BeamFile {
+        imports: std::mem::take(&mut file.imports),
+        strings: std::mem::take(&mut file.strings),
+        records: std::mem::take(&mut file.records),
+        ..BeamFile::default()
+    }
+}
+
 impl ModuleCode {
     /// Parses, verifies and links a file.
     pub(crate) fn prepare(server: &CodeServer, bytes: &[u8]) -> Result<ModuleCode, LoadError> {
@@ -351,16 +376,7 @@ impl ModuleCode {
         let named = atoms.iter().copied().chain(terms.iter().filter_map(|term| term.as_atom()));
         let atoms_end = named.map(|atom| atom.index() + 1).max().unwrap_or(0);
         let funs = funs_of(server, &file, name);
-        // `module_info(exports)` lists names in the order in which they were first heard of. In OTP
-        // a module's own names come before those that it calls, and the last of the file first;
-        // eunit runs tests in this order.
-        for export in file.exports.iter().rev() {
-            server.export(Mfa {
-                module: name,
-                function: atoms[export.function as usize],
-                arity: export.arity,
-            });
-        }
+        name_exports(server, &file, &atoms);
         let natives = natives_of(&file, &atoms, &bytes).map_err(refused)?;
         let mut linker = MachineLinker {
             server,
@@ -369,15 +385,8 @@ impl ModuleCode {
             literals: Some(&mut literals),
             bigs: Vec::new(),
         };
-        let imports = match layout {
-            Some(_) => BeamFile {
-                imports: std::mem::take(&mut file.imports),
-                strings: std::mem::take(&mut file.strings),
-                records: std::mem::take(&mut file.records),
-                ..BeamFile::default()
-            },
-            None => BeamFile::default(),
-        };
+        let imports =
+            if layout.is_some() { take_for_later(&mut file) } else { BeamFile::default() };
         let instructions = scratch.code;
         let functions =
             Functions { server, file: &file, functions, atoms: &atoms, terms, instructions };

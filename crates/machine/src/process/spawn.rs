@@ -96,6 +96,21 @@ pub fn spawn(
     spawn_announced(vm, parent, start, options, |_, _| {})
 }
 
+/// Hands the sequential trace token on to the child, with the options that the trace message names.
+#[cold]
+fn hand_token_on(
+    parent: &mut Process,
+    child: &mut Process,
+    start: Start,
+    is_linked: bool,
+    is_monitored: bool,
+) {
+    let options = [(is_linked, atom!("link")), (is_monitored, atom!("monitor"))];
+    let names: Vec<Term> =
+        options.iter().filter(|(is, _)| *is).map(|(_, name)| Term::atom(*name)).collect();
+    parent.hand_token_on(child, start, &names);
+}
+
 /// As [`spawn`], but calls `announce` with the number of the process before it can run: what that
 /// sends to the parent comes before every signal of the child.
 ///
@@ -177,10 +192,7 @@ pub fn spawn_announced(
         if let Some(parent) = spawner
             && parent.sequential.is_some()
         {
-            let given = [(options.link, atom!("link")), (is_monitored, atom!("monitor"))];
-            let given: Vec<Term> =
-                given.iter().filter(|(is, _)| *is).map(|(_, name)| Term::atom(*name)).collect();
-            parent.hand_token_on(child, start, &given);
+            hand_token_on(parent, child, start, options.link, is_monitored);
         }
         if child.trace.flags != 0 {
             child.trace_spawn("spawned", parent_pid, start);

@@ -153,6 +153,30 @@ impl Inet {
         Term::atom(if self.stream { atom!("tcp") } else { atom!("udp") })
     }
 
+    /// What new options lead to: input is read or delivered, and a port that has become active is
+    /// told of the end of its connection.
+    fn options_changed(&self, vm: &'static Vm, port: &Arc<Port>, state: &mut State) -> After {
+        if state.channel.is_some() {
+            self.arm(vm, port, state);
+            let reads = state.is_active() && channel::takes(state.options.packet);
+            return if reads { After::ReadChannel } else { After::Nothing };
+        }
+        let mut after = if state.is_active() {
+            self.take_in(vm, port, state)
+        } else {
+            self.deliver(vm, port, state)
+        };
+        if after == After::Nothing
+            && state.is_active()
+            && let Some(name) = state.owed.take()
+        {
+            self.tell_closed(vm, port, name);
+            after = if state.options.exit_on_close { After::ClosePort } else { after };
+        }
+        self.arm(vm, port, state);
+        after
+    }
+
     fn answer(&self, request: &Request<'_>, operation: u64, data: &[u8]) -> (Reply, After) {
         let (vm, port) = (request.vm, request.port);
         let mut state = self.state.lock();
@@ -203,28 +227,9 @@ impl Inet {
                 }
             }
             operation::SET_OPTIONS => {
-                let result =
-                    Inet::set_options(state, data).map(|()| Vec::new()).map_err(Failure::from);
-                if state.channel.is_some() {
-                    self.arm(vm, port, state);
-                    let reads = state.is_active() && channel::takes(state.options.packet);
-                    return (result, if reads { After::ReadChannel } else { After::Nothing });
-                }
-                let mut after = if state.is_active() {
-                    self.take_in(vm, port, state)
-                } else {
-                    self.deliver(vm, port, state)
-                };
-                if after == After::Nothing
-                    && state.is_active()
-                    && let Some(name) = state.owed.take()
-                {
-                    // Whoever listens from now on is told what was missed.
-                    self.tell_closed(vm, port, name);
-                    after = if state.options.exit_on_close { After::ClosePort } else { after };
-                }
-                self.arm(vm, port, state);
-                return (result, after);
+                let result = Inet::set_options(state, data);
+                let after = self.options_changed(vm, port, state);
+                return (result.map(|()| Vec::new()).map_err(Failure::from), after);
             }
             operation::GET_OPTIONS => Inet::get_options(state, data).ok_or(Failure::INVALID),
             operation::STATISTICS => Inet::statistics(state, data),

@@ -300,49 +300,53 @@ impl Inet {
             code::LINGER => {
                 let (on, seconds) = (reader.int().ok_or(invalid)?, reader.int().ok_or(invalid)?);
                 let linger = [on.to_ne_bytes(), seconds.to_ne_bytes()].concat();
-                return set_bytes(state, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+                set_bytes(state, libc::SOL_SOCKET, libc::SO_LINGER, &linger)
             }
             code::ACTIVE => {
                 let mode = reader.int().ok_or(invalid)?;
                 let change =
                     if mode == 3 { reader.short().ok_or(invalid)?.cast_signed() } else { 0 };
-                return state.set_active(mode, change).ok_or(invalid);
+                state.set_active(mode, change).ok_or(invalid)
             }
             code::RAW => {
                 let (level, name, length) = (reader.int(), reader.int(), reader.int());
                 let length = usize::try_from(length.ok_or(invalid)?).map_err(|_| invalid)?;
                 let value = reader.take(length).ok_or(invalid)?;
-                return set_bytes(state, level.ok_or(invalid)?, name.ok_or(invalid)?, value);
+                set_bytes(state, level.ok_or(invalid)?, name.ok_or(invalid)?, value)
             }
             code::NETNS | code::BIND_TO_DEVICE => {
                 let length = usize::try_from(reader.int().ok_or(invalid)?).map_err(|_| invalid)?;
                 let name = reader.take(length).ok_or(invalid)?;
-                return if option == code::NETNS {
+                if option == code::NETNS {
                     // It says where the socket is to be made; one that is there stays where it is.
                     state.netns = Some(name.to_vec());
                     Ok(())
                 } else {
                     set_bytes(state, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name)
-                };
+                }
             }
             // A stream has none; that is no error.
             code::MULTICAST_IF if state.stream => {
                 reader.array::<4>().ok_or(invalid)?;
-                return Ok(());
+                Ok(())
             }
             code::MULTICAST_IF => {
                 let value: [u8; 4] = reader.array().ok_or(invalid)?;
                 let is_v6 = state.domain == socket2::Domain::IPV6;
                 let (level, name) = multicast_interface(is_v6);
                 let value = if is_v6 { i32::from_be_bytes(value).to_ne_bytes() } else { value };
-                return set_bytes(state, level, name, &value);
+                set_bytes(state, level, name, &value)
             }
             code::ADD_MEMBERSHIP | code::DROP_MEMBERSHIP => {
-                return Inet::set_membership(state, option == code::ADD_MEMBERSHIP, reader);
+                Inet::set_membership(state, option == code::ADD_MEMBERSHIP, reader)
             }
-            _ => {}
+            _ => Inet::set_number(state, option, reader.int().ok_or(invalid)?),
         }
-        let value = reader.int().ok_or(invalid)?;
+    }
+
+    /// Sets an option whose value is a number.
+    fn set_number(state: &mut State, option: u8, value: i32) -> Result<(), i32> {
+        let invalid = libc::EINVAL;
         let size = || usize::try_from(value).map_err(|_| invalid);
         let is_stream = state.stream;
         let options = &mut state.options;
@@ -436,9 +440,88 @@ impl Inet {
         reader: &mut Reader<'_>,
         answer: &mut Vec<u8>,
     ) -> Option<()> {
+        match option {
+            code::ACTIVE => {
+                let (mode, count) = match state.options.active {
+                    Active::Passive => (0, None),
+                    Active::Always => (1, None),
+                    Active::Once => (2, None),
+                    Active::Times(count) => (3, Some(count)),
+                };
+                answer.push(option);
+                answer.extend(i32::to_be_bytes(mode));
+                answer.extend(count.map(i16::to_be_bytes).into_iter().flatten());
+            }
+            code::LINGER => {
+                let mut linger = [0; 8];
+                if get_bytes(state, libc::SOL_SOCKET, libc::SO_LINGER, &mut linger).is_some() {
+                    let (on, seconds) = linger.split_at(4);
+                    let int = |bytes: &[u8]| bytes.try_into().map_or(0, i32::from_ne_bytes);
+                    answer.push(option);
+                    answer.extend(int(on).to_be_bytes());
+                    answer.extend(int(seconds).to_be_bytes());
+                }
+            }
+            code::RAW => return Inet::get_raw(state, reader, answer),
+            code::BIND_TO_DEVICE => {
+                let mut name = [0; libc::IFNAMSIZ];
+                if let Some(length) =
+                    get_bytes(state, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name)
+                {
+                    let name: Vec<u8> =
+                        name[..length].iter().copied().take_while(|&byte| byte != 0).collect();
+                    answer.push(option);
+                    answer.extend((name.len() as u32).to_be_bytes());
+                    answer.extend(name);
+                }
+            }
+            code::PKTOPTIONS => {
+                let is_v6 = state.domain == socket2::Domain::IPV6;
+                if let Some(data) = state
+                    .socket
+                    .as_ref()
+                    .and_then(|socket| super::ancillary::of_stream(socket, is_v6))
+                {
+                    answer.push(option);
+                    answer.extend((data.len() as u32).to_be_bytes());
+                    answer.extend(data);
+                }
+            }
+            code::NETNS => {
+                if let Some(path) = &state.netns {
+                    answer.push(option);
+                    answer.extend((path.len() as u32).to_be_bytes());
+                    answer.extend(path);
+                }
+            }
+            code::MULTICAST_IF => {
+                // An address, or the number of an interface; then which of them it is.
+                let mut value = [0; 4];
+                let is_v6 = state.domain == socket2::Domain::IPV6;
+                let (level, name) = multicast_interface(is_v6);
+                if get_bytes(state, level, name, &mut value).is_some() {
+                    let value = if is_v6 { i32::from_ne_bytes(value).to_be_bytes() } else { value };
+                    answer.push(option);
+                    answer.extend(value);
+                    answer.extend(u32::from(super::address::family_of(state.domain)).to_be_bytes());
+                }
+            }
+            _ => {
+                if let Some(value) = Inet::get_number(state, option)? {
+                    answer.push(option);
+                    answer.extend(value.to_be_bytes());
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// The value of an option that is a number: `None` for what is no option that can be read,
+    /// `Some(None)` for one that is left out of the answer.
+    fn get_number(state: &State, option: u8) -> Option<Option<i32>> {
         let options = &state.options;
         let size = |size: usize| i32::try_from(size).unwrap_or(i32::MAX);
-        let value = match option {
+        Some(Some(match option {
             // What only the other driver knows is left out.
             code::DELAY_SEND
             | code::HIGH_WATERMARK
@@ -449,9 +532,9 @@ impl Inet {
             | code::READ_AHEAD
                 if !state.stream =>
             {
-                return Some(());
+                return Some(None);
             }
-            code::READ_PACKETS if state.stream => return Some(()),
+            code::READ_PACKETS if state.stream => return Some(None),
             code::BUFFER => size(options.buffer),
             code::HEADER => size(options.header),
             code::PACKET => packet_number(options.packet),
@@ -472,90 +555,16 @@ impl Inet {
             code::NON_BLOCK_SEND => i32::from(options.non_block_send),
             // OTP does not tell it.
             code::LINE_DELIMITER => return None,
-            code::EXCLUSIVEADDRUSE => return Some(()),
-            code::ACTIVE => {
-                let (mode, count) = match options.active {
-                    Active::Passive => (0, None),
-                    Active::Always => (1, None),
-                    Active::Once => (2, None),
-                    Active::Times(count) => (3, Some(count)),
-                };
-                answer.push(option);
-                answer.extend(i32::to_be_bytes(mode));
-                answer.extend(count.map(i16::to_be_bytes).into_iter().flatten());
-                return Some(());
-            }
-            code::LINGER => {
-                let mut linger = [0; 8];
-                if get_bytes(state, libc::SOL_SOCKET, libc::SO_LINGER, &mut linger).is_some() {
-                    let (on, seconds) = linger.split_at(4);
-                    let int = |bytes: &[u8]| bytes.try_into().map_or(0, i32::from_ne_bytes);
-                    answer.push(option);
-                    answer.extend(int(on).to_be_bytes());
-                    answer.extend(int(seconds).to_be_bytes());
-                }
-                return Some(());
-            }
-            code::RAW => return Inet::get_raw(state, reader, answer),
-            code::BIND_TO_DEVICE => {
-                let mut name = [0; libc::IFNAMSIZ];
-                if let Some(length) =
-                    get_bytes(state, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name)
-                {
-                    let name: Vec<u8> =
-                        name[..length].iter().copied().take_while(|&byte| byte != 0).collect();
-                    answer.push(option);
-                    answer.extend((name.len() as u32).to_be_bytes());
-                    answer.extend(name);
-                }
-                return Some(());
-            }
-            code::PKTOPTIONS => {
-                let is_v6 = state.domain == socket2::Domain::IPV6;
-                if let Some(data) = state
-                    .socket
-                    .as_ref()
-                    .and_then(|socket| super::ancillary::of_stream(socket, is_v6))
-                {
-                    answer.push(option);
-                    answer.extend((data.len() as u32).to_be_bytes());
-                    answer.extend(data);
-                }
-                return Some(());
-            }
-            code::NETNS => {
-                if let Some(path) = &state.netns {
-                    answer.push(option);
-                    answer.extend((path.len() as u32).to_be_bytes());
-                    answer.extend(path);
-                }
-                return Some(());
-            }
-            code::MULTICAST_IF => {
-                // An address, or the number of an interface; then which of them it is.
-                let mut value = [0; 4];
-                let is_v6 = state.domain == socket2::Domain::IPV6;
-                let (level, name) = multicast_interface(is_v6);
-                if get_bytes(state, level, name, &mut value).is_some() {
-                    let value = if is_v6 { i32::from_ne_bytes(value).to_be_bytes() } else { value };
-                    answer.push(option);
-                    answer.extend(value);
-                    answer.extend(u32::from(super::address::family_of(state.domain)).to_be_bytes());
-                }
-                return Some(());
-            }
+            code::EXCLUSIVEADDRUSE => return Some(None),
             _ => {
                 let (level, name) = system_option(option)?;
                 let mut value = [0; 4];
                 if get_bytes(state, level, name, &mut value).is_none() {
-                    return Some(());
+                    return Some(None);
                 }
                 i32::from_ne_bytes(value)
             }
-        };
-        answer.push(option);
-        answer.extend(value.to_be_bytes());
-        Some(())
+        }))
     }
 
     /// An option by the system's own numbers: its level, its name, and how many bytes its value may

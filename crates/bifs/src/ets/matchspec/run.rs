@@ -22,6 +22,10 @@ impl Run<'_> {
         self.eval(expr)?.as_bool().ok_or(Failed)
     }
 
+    fn values(&mut self, exprs: &[Expr]) -> Result<Vec<Term>, Failed> {
+        exprs.iter().map(|expr| self.eval(expr)).collect()
+    }
+
     /// The value of an expression; it may refer to the subject and to constants.
     fn eval(&mut self, expr: &Expr) -> Result<Term, Failed> {
         Ok(match expr {
@@ -30,19 +34,11 @@ impl Run<'_> {
             Expr::Whole => self.subject,
             Expr::Variables => self.p.list(self.variables),
             Expr::Tuple(elements) => {
-                let elements = elements.iter().map(|element| self.eval(element)).collect::<Result<
-                    Vec<_>,
-                    _,
-                >>(
-                )?;
+                let elements = self.values(elements)?;
                 self.p.tuple(&elements)
             }
             Expr::List(elements, tail) => {
-                let elements = elements.iter().map(|element| self.eval(element)).collect::<Result<
-                    Vec<_>,
-                    _,
-                >>(
-                )?;
+                let elements = self.values(elements)?;
                 let tail = self.eval(tail)?;
                 self.p.list_with_tail(&elements, tail)
             }
