@@ -32,7 +32,7 @@ pub(crate) fn each_slot(process: &Process, mut visit: impl FnMut(Slot)) {
             term.as_catch_mark().map_or(Slot::Value(term), |handler| Slot::Catch(handler as usize))
         };
         visit(slot);
-        // SAFETY: as above.
+        // SAFETY: `at` is below the base of the stack, so the next word is at most the base.
         at = unsafe { at.add(1) };
     }
 }

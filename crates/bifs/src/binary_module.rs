@@ -511,7 +511,8 @@ fn copied(p: &mut Process, binary: Term, count: usize) -> Result<Term, Stop> {
     let mut done = bytes.len();
     while done < size {
         let more = done.min(piece).min(size - done);
-        // SAFETY: as above; whole copies are repeated, the first ones, which lie in front.
+        // SAFETY: the buffer has room for all copies; those written so far are repeated, and lie in
+        // front of the new ones.
         unsafe { shared.data().add(done).copy_from_nonoverlapping(shared.data(), more) };
         done += more;
         stop::flat(more / 8);

@@ -157,7 +157,7 @@ fn unsetenv(_p: &mut Process, name: Term) -> BifResult {
         *nameless = None;
         return Ok(Term::bool(true));
     }
-    // SAFETY: as above.
+    // SAFETY: all access by the machine goes through the lock.
     unsafe { std::env::remove_var(os_str(&name)) };
     Ok(Term::bool(true))
 }

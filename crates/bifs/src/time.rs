@@ -265,7 +265,7 @@ fn universaltime_to_localtime(p: &mut Process, universal: Term) -> BifResult {
     let mut tm = parse_date_time(universal)
         .filter(|tm| tm.tm_year >= LOCAL_YEAR_MIN - 1900)
         .ok_or(BifExit::BADARG)?;
-    // SAFETY: as above.
+    // SAFETY: `timegm` normalises the fields of a valid `tm`.
     let seconds = unsafe { libc::timegm(&raw mut tm) };
     let (date, time) = date_time(p, &broken_down(seconds, true));
     Ok(p.tuple(&[date, time]))
@@ -276,7 +276,7 @@ fn universaltime_to_posixtime(_p: &mut Process, universal: Term) -> BifResult {
     let mut tm = parse_date_time(universal)
         .filter(|tm| tm.tm_year >= UNIVERSAL_YEAR_MIN - 1900)
         .ok_or(BifExit::BADARG)?;
-    // SAFETY: as above.
+    // SAFETY: `timegm` normalises the fields of a valid `tm`.
     Ok(Term::small(unsafe { libc::timegm(&raw mut tm) }))
 }
 

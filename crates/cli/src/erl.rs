@@ -276,7 +276,7 @@ fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<Machine, String> 
     // Programs of OTP's own are found, such as `heart`.
     let path = std::env::var("PATH").unwrap_or_default();
     if !path.split(':').any(|folder| folder == bin) {
-        // SAFETY: as above.
+        // SAFETY: no other thread runs yet.
         unsafe { std::env::set_var("PATH", format!("{bin}:{root}/bin:{path}")) };
     }
     let mut boot_args = otp.init_arguments(program);

@@ -27,7 +27,7 @@ pub unsafe fn is_entry(cell: *const Instr) -> bool {
 pub unsafe fn cell_code(cell: *const Instr) -> u64 {
     // SAFETY: the caller's; the word is only ever read and written whole.
     let Instr::Cell { native } = (unsafe { &*cell }) else { unreachable_cell() };
-    // SAFETY: as above.
+    // SAFETY: the word of a cell is only ever read and written whole.
     unsafe { (*std::ptr::from_ref(native).cast::<AtomicU64>()).load(Ordering::Acquire) }
 }
 

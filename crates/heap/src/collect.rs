@@ -505,8 +505,7 @@ impl Heap {
     unsafe fn fit_young(&mut self, words: usize, roots: &mut [&mut [Term]]) {
         // Without memory for another block it stays where it is.
         let Ok(target) = Block::try_new(words) else { return };
-        // SAFETY: as in a minor collection, with nothing but the block as the source; what is live
-        // fits, as it did before.
+        // SAFETY: the block is the only source, and the new one has room for what is live in it.
         unsafe {
             let mut collector = Collector {
                 sources: Sources::of(self),
@@ -619,7 +618,8 @@ impl Heap {
         }
         // Without memory for another block it stays where it is.
         let Ok(target) = Block::try_new(wanted) else { return };
-        // SAFETY: as in a major collection, with the old generation as the only source.
+        // SAFETY: the old generation is the only source, and the new block has room for what is
+        // live in it.
         unsafe {
             let mut collector = Collector {
                 sources: Sources::of(self),

@@ -242,7 +242,7 @@ pub struct LiteralArea {
 
 // SAFETY: an area owns its words; literals are immutable.
 unsafe impl Send for LiteralArea {}
-// SAFETY: as above.
+// SAFETY: an area owns its words; literals are immutable.
 unsafe impl Sync for LiteralArea {}
 
 impl LiteralArea {

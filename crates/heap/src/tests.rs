@@ -292,7 +292,7 @@ proptest! {
             prop_assert_eq!(model.roots[at].raw(), literal.raw(), "literals stay where they are");
         }
         model.check();
-        // SAFETY: as in `collect`; the stack may be there.
+        // SAFETY: the roots and the stack are all that is held.
         unsafe { model.heap.collect_to_fit(&mut [&mut model.roots]) };
         model.check();
         prop_assert_eq!(model.heap.old_used_words(), 0);
@@ -319,7 +319,7 @@ proptest! {
             apply(&mut model, &Step::Combine(at, last));
         }
         let leaving = Leaving::new(model.literals.ranges().collect());
-        // SAFETY: as in `collect`.
+        // SAFETY: the roots and the stack are all that is held.
         unsafe {
             if model.heap.may_refer(&leaving, &[&mut model.roots]) {
                 model.heap.collect(0, &mut [&mut model.roots], true);
@@ -363,7 +363,7 @@ fn shared_binaries_are_let_go_of() {
     assert_eq!(&*Bits::of(roots[0]).to_bytes(), &[1; 10]);
 
     // What has grown old is let go of by a major collection only.
-    // SAFETY: as above.
+    // SAFETY: the part is all that is held.
     unsafe { heap.collect(0, &mut [&mut roots], false) };
     roots.clear();
     unsafe { heap.collect(0, &mut [&mut roots], true) };
@@ -440,14 +440,14 @@ fn survivors_of_one_collection_are_promoted_by_the_next() {
     // SAFETY: the tuple is all that is held.
     unsafe { heap.collect(0, &mut [&mut roots], true) };
     roots.push(heap.tuple(&[Term::small(2); 5]));
-    // SAFETY: as above.
+    // SAFETY: the tuples are all that is held.
     unsafe { heap.collect(0, &mut [&mut roots], false) };
     assert_eq!((heap.used_words(), heap.old_used_words()), (6, 6), "young ones stay for once");
-    // SAFETY: as above.
+    // SAFETY: the tuples are all that is held.
     unsafe { heap.collect(0, &mut [&mut roots], false) };
     assert_eq!((heap.used_words(), heap.old_used_words()), (0, 12));
     let old = roots.clone();
-    // SAFETY: as above.
+    // SAFETY: the tuples are all that is held.
     unsafe { heap.collect(0, &mut [&mut roots], false) };
     assert!(
         roots.iter().zip(&old).all(|(now, then)| now.raw() == then.raw()),
@@ -496,7 +496,7 @@ fn a_heap_is_as_it_was_when_there_is_no_memory() {
         assert_eq!(roots[0].raw(), tuple.raw());
         assert_eq!(heap.used_words(), 3);
     }
-    // SAFETY: as above.
+    // SAFETY: the tuple is all that is held.
     unsafe { heap.collect(10, &mut [&mut roots], true) };
     assert_eq!(roots[0].as_tuple().expect("a tuple").elements(), [Term::small(1), Term::NIL]);
 }

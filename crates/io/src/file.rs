@@ -318,7 +318,7 @@ fn advise_nif(p: &mut Process, file: Term, offset: Term, length: Term, advice: T
         Some("no_reuse") => libc::POSIX_FADV_NOREUSE,
         _ => return error(p, "einval"),
     };
-    // SAFETY: as above.
+    // SAFETY: the descriptor is open as long as we hold the file.
     match unsafe {
         libc::posix_fadvise(open.file.as_raw_fd(), offset as i64, length as i64, advice)
     } {
@@ -551,7 +551,7 @@ fn set_owner_nif(p: &mut Process, name: Term, user: Term, group: Term) -> BifRes
     let name = path_bytes(name)?;
     let id = |term: Term| term.as_small().map(|id| id as libc::uid_t).ok_or(BifExit::BADARG);
     let (user, group) = (id(user)?, id(group)?);
-    // SAFETY: as above.
+    // SAFETY: the path is a C string.
     let result = check(unsafe { libc::chown(c_path(&name).as_ptr(), user, group) });
     done(p, result)
 }

@@ -238,7 +238,7 @@ fn inflate_init(p: &mut Process, stream: Term, window: Term, after_end: Term) ->
         _ => AfterEnd::Cut,
     };
     with(p, stream, Some(Mode::None), |_, state| {
-        // SAFETY: as above.
+        // SAFETY: the stream is zeroed or was ended.
         let code = unsafe {
             z::inflateInit2_(
                 &raw mut *state.stream,
@@ -276,7 +276,7 @@ fn deflate_set_dictionary(p: &mut Process, stream: Term, dictionary: Term) -> Bi
             return outcome(code);
         }
         let checksum = if state.raw {
-            // SAFETY: as above.
+            // SAFETY: the bytes are live.
             unsafe { z::adler32(0, bytes.as_ptr(), bytes.len() as u32) }
         } else {
             state.stream.adler
@@ -289,7 +289,7 @@ fn deflate_set_dictionary(p: &mut Process, stream: Term, dictionary: Term) -> Bi
 fn inflate_set_dictionary(p: &mut Process, stream: Term, dictionary: Term) -> BifResult {
     let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
     with(p, stream, Some(Mode::Inflate), |_, state| {
-        // SAFETY: as above.
+        // SAFETY: the stream is set up, and the bytes are live.
         outcome(unsafe {
             z::inflateSetDictionary(&raw mut *state.stream, bytes.as_ptr(), bytes.len() as u32)
         })

@@ -155,7 +155,7 @@ fn init_compress(p: &mut Process) -> BifResult {
 
 #[bif("zstd:init_decompress_nif/0", since = 28)]
 fn init_decompress(p: &mut Process) -> BifResult {
-    // SAFETY: as above.
+    // SAFETY: the memory functions are the library's to call.
     let codec = unsafe { Handle::new(z::ZSTD_createDCtx_advanced(MEMORY), z::ZSTD_freeDCtx) };
     add::<_, z::ZSTD_DDict>(p, codec)
 }
@@ -179,7 +179,7 @@ fn reset_compressor(state: &mut State<z::ZSTD_CCtx, z::ZSTD_CDict>) {
 }
 
 fn reset_decompressor(state: &mut State<z::ZSTD_DCtx, z::ZSTD_DDict>) {
-    // SAFETY: as above.
+    // SAFETY: the context is live and behind its lock.
     unsafe {
         z::ZSTD_DCtx_reset(state.codec.get(), z::ZSTD_ResetDirective::ZSTD_reset_session_only)
     };
@@ -219,7 +219,7 @@ fn load_compress_dictionary(p: &mut Process, context: Term, dictionary: Term) ->
 fn load_decompress_dictionary(p: &mut Process, context: Term, dictionary: Term) -> BifResult {
     decompressing(p, context, |p, state| {
         let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
-        // SAFETY: as above.
+        // SAFETY: the context is live; the library copies the bytes.
         let code = unsafe {
             z::ZSTD_DCtx_loadDictionary(state.codec.get(), bytes.as_ptr().cast(), bytes.len())
         };
@@ -291,7 +291,7 @@ fn create_cdict(p: &mut Process, dictionary: Term, level: Term) -> BifResult {
 #[bif("zstd:create_ddict_nif/1", since = 28, dirty_cpu)]
 fn create_ddict(p: &mut Process, dictionary: Term) -> BifResult {
     let bytes = whole_bytes(dictionary)?.to_bytes();
-    // SAFETY: as above.
+    // SAFETY: the library copies the bytes.
     let made_of = unsafe {
         let (copied, any) =
             (z::ZSTD_dictLoadMethod_e::ZSTD_dlm_byCopy, z::ZSTD_dictContentType_e::ZSTD_dct_auto);

@@ -31,7 +31,8 @@ fn new_process_with(vm: &'static Vm, parent: Option<&mut Process>, options: Spaw
 pub(crate) fn process(vm: &'static Vm, pid: u64) -> &'static mut Process {
     let _guard = pin();
     let cell = vm.processes.get(pid).expect("it is alive");
-    // SAFETY: as said above; tests do not hold on to it while they ask for it again.
+    // SAFETY: no scheduler runs, and tests do not hold on to the process while they ask for it
+    // again.
     unsafe { &mut *cell.process.get() }
 }
 
@@ -491,7 +492,7 @@ fn taking_out_another_message_leaves_a_receive_where_it_was() {
         mailbox.advance();
         let taken =
             mailbox.take_first(|message| message == Term::small(gone)).expect("it is there");
-        // SAFETY: as above.
+        // SAFETY: the mailbox has given the message up.
         unsafe { Fragment::free(taken) };
         // Where the message before the cursor goes, the receive starts over.
         assert_eq!(mailbox.peek(), Some(Term::small(stands_at)), "without {gone}");

@@ -174,7 +174,7 @@ fn by_name(protocol: u8, name: &[u8]) -> Found {
             // SAFETY: a name is a string.
             names.push(unsafe { CStr::from_ptr(entry.ai_canonname) }.to_owned());
         }
-        // SAFETY: as above.
+        // SAFETY: an address is as long as its family says.
         unsafe {
             match entry.ai_family {
                 libc::AF_INET => addresses.push(IpAddr::from(

@@ -148,7 +148,8 @@ impl Alloc for Env {
         }
     }
     fn off_heap(&mut self) -> &mut OffHeap {
-        // SAFETY: as in `process`, which the borrow of all of the environment would not allow here.
+        // SAFETY: the process of a call lives as long as the call; `process` would borrow all of
+        // the environment.
         match unsafe { self.process.as_mut() } {
             Some(process) => process.heap.off_heap(),
             None => self.more().own.off_heap(),

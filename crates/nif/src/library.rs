@@ -17,7 +17,7 @@ pub struct File(*mut c_void);
 
 // SAFETY: a handle of dlopen may be used from any thread.
 unsafe impl Send for File {}
-// SAFETY: as above.
+// SAFETY: a handle of dlopen may be used from any thread.
 unsafe impl Sync for File {}
 
 /// What the dynamic linker says of its last failure.

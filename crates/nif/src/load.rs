@@ -258,7 +258,7 @@ fn call_load(
         }
         older.data.store(older_data, Ordering::Release);
     } else if let Some(load) = description.load {
-        // SAFETY: as above.
+        // SAFETY: the library's own function, as its entry says.
         let veto = unsafe { load(env, data, info) };
         if veto != 0 {
             return Err(Refused("load", format!("Library load-call unsuccessful ({veto}).")));

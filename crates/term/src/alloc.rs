@@ -250,7 +250,7 @@ pub trait Alloc {
             *ptr.add(shared_bin::SHARED) = shared.into_raw();
         }
         let list = self.off_heap();
-        // SAFETY: as above.
+        // SAFETY: the words of the layout were given.
         unsafe { *ptr.add(shared_bin::NEXT) = list.first };
         list.first = ptr as u64;
         list.bytes += capacity;
@@ -325,7 +325,7 @@ pub trait Alloc {
             *ptr.add(shared_bin::SHARED) = shared.into_raw();
         }
         let list = self.off_heap();
-        // SAFETY: as above.
+        // SAFETY: the words of the layout were given.
         unsafe { *ptr.add(shared_bin::NEXT) = list.first };
         list.first = ptr as u64;
         list.bytes += capacity;

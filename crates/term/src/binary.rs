@@ -44,7 +44,7 @@ pub struct SharedBytes(NonNull<SharedHead>);
 
 // SAFETY: the count is atomic; bytes below `used_bits` never change.
 unsafe impl Send for SharedBytes {}
-// SAFETY: as above.
+// SAFETY: the count is atomic; bytes below `used_bits` never change.
 unsafe impl Sync for SharedBytes {}
 
 impl SharedBytes {
@@ -412,7 +412,7 @@ pub struct KeptBytes {
 
 // SAFETY: the buffer is counted atomically, and the bytes of a binary never change.
 unsafe impl Send for KeptBytes {}
-// SAFETY: as above.
+// SAFETY: the buffer is counted atomically, and the bytes of a binary never change.
 unsafe impl Sync for KeptBytes {}
 
 impl KeptBytes {

@@ -41,7 +41,7 @@ macro_rules! view {
             #[allow(dead_code, reason = "not every view holds terms")]
             #[inline(always)]
             fn term_at(self, index: usize) -> Term {
-                // SAFETY: as `word`, and the layout says that a term stands there.
+                // SAFETY: callers only name words that the layout says are terms.
                 unsafe { Term::from_raw(*self.0.add(index)) }
             }
         }

@@ -21,7 +21,7 @@ pub struct Term(u64);
 // SAFETY: a term is a word; what it points at is immutable once published. Which thread may follow
 // the pointer is decided by the heaps, not by the word.
 unsafe impl Send for Term {}
-// SAFETY: as above.
+// SAFETY: a term is a word; what it points at is immutable once published.
 unsafe impl Sync for Term {}
 
 const IMMEDIATE_BITS: u32 = 6;

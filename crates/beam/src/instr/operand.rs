@@ -118,7 +118,7 @@ pub struct Table<T: 'static>(std::ptr::NonNull<T>);
 
 // SAFETY: what it points at is immutable once the module is finished.
 unsafe impl<T: Sync> Send for Table<T> {}
-// SAFETY: as above.
+// SAFETY: what it points at is immutable once the module is finished.
 unsafe impl<T: Sync> Sync for Table<T> {}
 
 impl<T> Table<T> {

@@ -76,7 +76,7 @@ impl Drop for Tables {
 // SAFETY: the tables are owned, immutable, and themselves `Send + Sync`.
 unsafe impl Send for Specialised {}
 
-// SAFETY: as above.
+// SAFETY: the tables are owned, immutable, and themselves `Send + Sync`.
 unsafe impl Sync for Specialised {}
 
 impl Specialised {

@@ -87,7 +87,7 @@ pub struct HashTable {
 
 // SAFETY: the table owns its objects.
 unsafe impl Send for HashTable {}
-// SAFETY: as above; readers only read.
+// SAFETY: the table owns its objects, and readers only read.
 unsafe impl Sync for HashTable {}
 
 impl HashTable {

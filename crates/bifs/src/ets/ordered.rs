@@ -166,7 +166,7 @@ pub struct OrderedTable {
 
 // SAFETY: the table owns its objects.
 unsafe impl Send for OrderedTable {}
-// SAFETY: as above; readers only read.
+// SAFETY: the table owns its objects, and readers only read.
 unsafe impl Sync for OrderedTable {}
 
 impl OrderedTable {

@@ -364,7 +364,7 @@ impl Drop for Register {
             for mut table in *tables {
                 let table = std::mem::replace(table.get_mut(), std::ptr::null_mut());
                 if !table.is_null() {
-                    // SAFETY: as above.
+                    // SAFETY: made by a box, and the register alone has it.
                     drop(unsafe { Box::from_raw(table) });
                 }
             }

@@ -221,7 +221,7 @@ fn update_or_insert<R>(
         return result;
     }
     if let Verdict::Replace(new) = verdict {
-        // SAFETY: as above.
+        // SAFETY: no other process has seen the replaced object.
         unsafe { Head::free(std::mem::replace(&mut object, new)) };
     }
     // Another process may have inserted one meanwhile: then that is changed.

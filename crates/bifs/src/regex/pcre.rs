@@ -146,7 +146,7 @@ pub struct Code {
 
 // SAFETY: PCRE2 only reads compiled code.
 unsafe impl Send for Code {}
-// SAFETY: as above.
+// SAFETY: PCRE2 only reads compiled code.
 unsafe impl Sync for Code {}
 
 impl Drop for Code {

@@ -149,7 +149,7 @@ unsafe impl GlobalAlloc for Mimalloc {
     }
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as in `alloc`.
+        // SAFETY: any size will do; the alignment of a layout is a power of two.
         checked(layout.size(), || unsafe {
             if layout.align() <= WORD_ALIGN {
                 mi_zalloc(layout.size())

@@ -293,7 +293,7 @@ impl BitWriter {
     /// Whole bytes, at any bit position.
     pub fn bytes(&mut self, bytes: &[u8]) {
         if self.bit_position & 7 == 0 {
-            // SAFETY: as above.
+            // SAFETY: whoever made the writer gave it room for all its bits.
             unsafe {
                 self.base
                     .add(self.bit_position / 8)

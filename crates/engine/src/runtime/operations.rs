@@ -199,7 +199,7 @@ pub unsafe fn call_fun(p: &mut Process, x: *mut Term, fun: Term, arity: usize) -
                 unsafe { x.add(arity).copy_from_nonoverlapping(free.as_ptr(), free.len()) };
                 return FunCall::Go(code, free.len());
             }
-            // SAFETY: as above.
+            // SAFETY: the arguments are in the first `arity` registers, and there are at least two.
             unsafe {
                 let args = p.list(std::slice::from_raw_parts(x, arity));
                 *x = Term::atom(module);
@@ -257,7 +257,7 @@ pub fn find_handler(p: &Process) -> Option<(*const Instr, *mut u64)> {
     while at < base {
         // SAFETY: between the stack pointer and its base.
         let word = unsafe { *at };
-        // SAFETY: as above.
+        // SAFETY: `at` is below the base of the stack, so the next word is at most the base.
         at = unsafe { at.add(1) };
         if word & 0b111 == 0 {
             frame = at;

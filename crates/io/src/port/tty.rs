@@ -433,7 +433,7 @@ fn restore_mode() {
     if let Some(modes) = MODES.get()
         && IN_OUR_MODE.swap(false, Ordering::SeqCst)
     {
-        // SAFETY: as above.
+        // SAFETY: the structure came from `tcgetattr`.
         unsafe { libc::tcsetattr(INPUT_FD, libc::TCSADRAIN, &raw const modes.before) };
     }
 }
@@ -481,7 +481,7 @@ pub fn open(
     if wake < 0 {
         return Err(std::io::Error::last_os_error());
     }
-    // SAFETY: as above.
+    // SAFETY: `eventfd` gives a new descriptor, ours.
     let wake = unsafe { OwnedFd::from_raw_fd(wake) };
     let wake_for_reader = wake.try_clone()?;
     set_mode()?;

@@ -25,7 +25,7 @@ pub struct Export {
 
 // SAFETY: the stub never changes once made.
 unsafe impl Send for Export {}
-// SAFETY: as above.
+// SAFETY: the stub never changes once made.
 unsafe impl Sync for Export {}
 
 static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);

@@ -56,7 +56,7 @@ impl NifEntry {
 
 // SAFETY: the address is that of code, which any thread may run.
 unsafe impl Send for NifEntry {}
-// SAFETY: as above.
+// SAFETY: the address is that of code, which any thread may run.
 unsafe impl Sync for NifEntry {}
 
 /// As a [`BifFn`](crate::bif::BifFn).

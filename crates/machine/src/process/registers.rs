@@ -56,7 +56,7 @@ impl SavedRegisters {
     pub fn terms_mut(&mut self) -> &mut [Term] {
         match &mut self.more {
             Some(more) => more,
-            // SAFETY: as above.
+            // SAFETY: a term is a word, and these were terms when they were saved.
             None => unsafe {
                 std::slice::from_raw_parts_mut(self.inline.as_mut_ptr().cast(), self.count as usize)
             },

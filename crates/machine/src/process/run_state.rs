@@ -148,7 +148,7 @@ mod loom_tests {
     // SAFETY: what is not atomic is touched by who runs the process; that this is one at a time is
     // what is checked.
     unsafe impl Sync for Model {}
-    // SAFETY: as above.
+    // SAFETY: what is not atomic is touched by one thread at a time: that is what the model checks.
     unsafe impl Send for Model {}
 
     impl Model {

@@ -119,7 +119,7 @@ impl Drive<'_> {
         if is_back {
             CURRENT.set(Some(self.number));
         }
-        // SAFETY: as above.
+        // SAFETY: the process stands at a built-in, and nobody else runs it.
         unsafe { self.vm.after_dirty(cell, has_ended) };
         if is_back { Step::Ran } else { Step::Replaced { dirty_io } }
     }

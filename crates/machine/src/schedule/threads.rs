@@ -191,11 +191,11 @@ impl Vm {
                 Work::Process(cell) => {
                     // SAFETY: a process is alive while it runs, and it runs here now.
                     let cell = unsafe { &*(cell as *const ProcessCell) };
-                    // SAFETY: as above; we alone run it.
+                    // SAFETY: the process stands at a built-in, and this thread alone runs it.
                     let has_ended =
                         unsafe { self.run_dirty(cell, &pool.threads()[number], worker) };
                     deferred::run();
-                    // SAFETY: as above.
+                    // SAFETY: the process stands behind its built-in, and this thread alone ran it.
                     unsafe { self.after_dirty(cell, has_ended) };
                 }
             }

@@ -63,7 +63,7 @@ impl Vm {
             }
             match outcome {
                 Outcome::Exit => {
-                    // SAFETY: as above.
+                    // SAFETY: the process ran here, and nobody else runs it.
                     unsafe { self.end_process(cell, &guard) };
                     return None;
                 }

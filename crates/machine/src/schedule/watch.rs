@@ -57,7 +57,8 @@ fn is_to_end(turn: *const ()) -> bool {
     let asked = turn.questions.get() + 1;
     turn.questions.set(asked);
     if asked >= QUESTIONS_MAX && process.has_incoming() {
-        // SAFETY: as above: what is asked for are attributes of the process.
+        // SAFETY: what is asked for are the signals and relations of the process, which nobody
+        // changes during a walk over terms.
         unsafe { (*turn.process.cast_mut()).answer_questions(false) };
     }
     if asked >= QUESTIONS_MAX

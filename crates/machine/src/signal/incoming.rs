@@ -114,7 +114,7 @@ impl<T: Linked> Incoming<T> {
     pub fn close(&self) -> *mut T {
         let newest = self.newest.swap(closed(), Ordering::Acquire);
         assert!(newest != closed(), "a queue is closed once");
-        // SAFETY: as above.
+        // SAFETY: what was in the queue is ours now.
         unsafe { turned_round(newest) }
     }
 
@@ -200,7 +200,7 @@ pub(crate) mod tests {
             // SAFETY: the list is the caller's, of nodes that were boxed.
             let node = unsafe { Box::from_raw(list) };
             values.push(node.value);
-            // SAFETY: as above.
+            // SAFETY: the node is a live box of this list.
             list = unsafe { Node::next((&raw const *node).cast_mut()) };
         }
         values
@@ -233,7 +233,7 @@ pub(crate) mod tests {
         struct Queue(Incoming<Node>);
         // SAFETY: items are handed over through the queue.
         unsafe impl Send for Queue {}
-        // SAFETY: as above.
+        // SAFETY: items are handed over through the queue.
         unsafe impl Sync for Queue {}
 
         /// Pushes tens and units as two senders: `10 * sender + number`. How many were refused.

@@ -59,7 +59,7 @@ pub fn receive(socket: &Socket, room: &mut [u8]) -> io::Result<(usize, SockAddr,
         // SAFETY: what the header names is there during the call.
         let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        // SAFETY: as above.
+        // SAFETY: `length` is where socket2 wants the address's length.
         unsafe { *length = header.msg_namelen };
         Ok(count)
     };

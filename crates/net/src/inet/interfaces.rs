@@ -81,7 +81,7 @@ pub fn service_by_port(data: &[u8]) -> Option<Vec<u8>> {
     let (port, rest) = data.split_first_chunk::<2>()?;
     let (protocol, _) = counted(rest)?;
     let _guard = SERVICES.lock();
-    // SAFETY: as above.
+    // SAFETY: the protocol is a string, and what is returned is read under the lock.
     let name = unsafe {
         let entry = libc::getservbyport(i32::from(u16::from_ne_bytes(*port)), protocol.as_ptr())
             .as_ref()?;
@@ -299,6 +299,6 @@ fn set_address(reader: &mut Reader<'_>) -> Option<libc::sockaddr> {
     let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
     address.sin_family = libc::AF_INET as libc::sa_family_t;
     address.sin_addr.s_addr = u32::from_ne_bytes(ip);
-    // SAFETY: as above.
+    // SAFETY: both kinds of address have the same size.
     Some(unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(address) })
 }

@@ -174,7 +174,7 @@ impl Address {
                 )
             }
             AF_INET6 => {
-                // SAFETY: as above.
+                // SAFETY: the family says that it is an address of IPv6.
                 let value = unsafe { *self.as_ptr().cast::<sockaddr_in6>() };
                 let addr = v6_term(Ipv6Addr::from(value.sin6_addr.s6_addr), to);
                 let pairs = [
@@ -201,7 +201,7 @@ impl Address {
                 )
             }
             libc::AF_PACKET => {
-                // SAFETY: as above.
+                // SAFETY: the family says that it is an address of a link.
                 let value = unsafe { *self.as_ptr().cast::<libc::sockaddr_ll>() };
                 let addr = to.binary(&value.sll_addr[..usize::from(value.sll_halen).min(8)]);
                 let named = |names: &[(&str, u16)], number: u16| match names

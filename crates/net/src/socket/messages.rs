@@ -466,7 +466,7 @@ unsafe fn control_of(p: &mut Process, header: &libc::msghdr) -> Vec<Term> {
     let mut found = Vec::new();
     // SAFETY: the caller's.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
-    // SAFETY: as above.
+    // SAFETY: a head that is not null lies within the control data.
     while let Some(head) = unsafe { next.as_ref() } {
         // SAFETY: the head's data follow it.
         let data = unsafe {
@@ -475,7 +475,7 @@ unsafe fn control_of(p: &mut Process, header: &libc::msghdr) -> Vec<Term> {
             std::slice::from_raw_parts(place, length)
         };
         found.push(control_term(p, head, data));
-        // SAFETY: as above.
+        // SAFETY: `next` is a head of this header's control data.
         next = unsafe { libc::CMSG_NXTHDR(header, next) };
     }
     found

@@ -265,11 +265,11 @@ fn if_names(p: &mut Process) -> BifResult {
     let mut next = list;
     // SAFETY: an entry without an index ends the list, whose names are strings.
     while let Some(entry) = unsafe { next.as_ref() }.filter(|entry| entry.if_index != 0) {
-        // SAFETY: as above.
+        // SAFETY: the name of an entry is a string.
         let name = unsafe { CStr::from_ptr(entry.if_name) }.to_bytes();
         let name = p.byte_list(name, Term::NIL);
         items.push(p.tuple(&[Term::small(entry.if_index.into()), name]));
-        // SAFETY: as above.
+        // SAFETY: another entry follows one that has an index.
         next = unsafe { next.add(1) };
     }
     // SAFETY: it came from `if_nameindex`, and no entry is used any more.

@@ -29,7 +29,7 @@ pub struct Loaded {
 
 // SAFETY: the entry is the library's, which does not change it.
 unsafe impl Send for Loaded {}
-// SAFETY: as above.
+// SAFETY: the entry is the library's, which does not change it.
 unsafe impl Sync for Loaded {}
 
 /// Why a driver cannot be loaded.

@@ -443,7 +443,7 @@ impl Driver for LoadedPort {
                     super::queues::driver_free_binary(binary);
                 }
             } else if let Some(output) = entry.output {
-                // SAFETY: as above.
+                // SAFETY: the library's own function; the bytes are there during the call.
                 unsafe { output(data, bytes.as_mut_ptr(), bytes.len()) };
             }
         });
@@ -485,7 +485,7 @@ impl Driver for LoadedPort {
             let (mut buffer, mut flags) = (room.as_mut_ptr(), 0);
             let (input, size) = (input.as_mut_ptr(), input.len());
             let (at, to) = (&raw mut buffer, &raw mut flags);
-            // SAFETY: as above.
+            // SAFETY: the library's own function; buffers are there during the call.
             let length = unsafe { entry.call?(data, operation, input, size, at, room.len(), to) };
             Self::answer(length, room.as_mut_ptr(), buffer, flags & KEEP_BUFFER == 0)
         })?

@@ -110,7 +110,7 @@ pub unsafe extern "C" fn driver_async(
                 })
             });
             if let (None | Some(None), Some(free)) = (taken, free) {
-                // SAFETY: as above.
+                // SAFETY: the library's own function.
                 unsafe { free(data.get()) };
             }
             drop((driver, lock));

@@ -85,7 +85,7 @@ pub struct OwnedTerm {
 
 // SAFETY: its terms are its own, and are only read.
 unsafe impl Sync for OwnedTerm {}
-// SAFETY: as above; what hangs off its heap may be freed by any thread.
+// SAFETY: its terms are its own; what hangs off its heap may be freed by any thread.
 unsafe impl Send for OwnedTerm {}
 
 impl OwnedTerm {

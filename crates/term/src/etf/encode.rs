@@ -309,7 +309,8 @@ impl<'a> Encoder<'a> {
                     }
                 }
                 Todo::Pairs(keys, values, count) => {
-                    // SAFETY: as above.
+                    // SAFETY: keys and values are the rest of arrays in a live term, and nothing is
+                    // collected meanwhile.
                     let (keys, values) = unsafe {
                         (
                             std::slice::from_raw_parts(keys, count),

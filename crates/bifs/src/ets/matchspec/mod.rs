@@ -118,7 +118,7 @@ pub struct Program {
 
 // SAFETY: constants live in `source`, which never changes.
 unsafe impl Send for Program {}
-// SAFETY: as above.
+// SAFETY: constants live in `source`, which never changes.
 unsafe impl Sync for Program {}
 
 /// What is wrong with a specification, in the words of `erlang:match_spec_test/3`.

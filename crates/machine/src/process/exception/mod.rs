@@ -187,7 +187,7 @@ impl Process {
                     return;
                 }
             }
-            // SAFETY: as above.
+            // SAFETY: `at` is below the base of the stack, so the next word is at most the base.
             at = unsafe { at.add(1) };
         }
     }
