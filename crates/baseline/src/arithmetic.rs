@@ -67,7 +67,7 @@ impl Emitter<'_> {
         };
         self.small_pair(at, a, b, other);
         match self.span.code[at as usize] {
-            // The tag once.
+            // Both words have the tag 3; the sum has it once.
             Instr::Add { .. } => {
                 dynasm!(self.ops ; .arch x64 ; lea rax, [r10 - 3] ; add rax, r11 ; jo =>slow);
             }
@@ -87,7 +87,7 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; =>done);
         self.write(dst, RAX);
     }
-    /// By what is within a word.
+    /// `bsl` and `bsr` by 0 to 61 bits; to `slow` for all other counts.
     fn shift(&mut self, at: u32, a: Src, b: Src, dst: Dst, slow: DynamicLabel) {
         let by = self
             .small_constant(at, b)

@@ -72,7 +72,7 @@ impl Emitter<'_> {
         self.enter();
     }
     /// `return`: pops the return address and jumps to the machine code of its cell.
-    pub fn give_back(&mut self) {
+    pub fn return_to_caller(&mut self) {
         dynasm!(self.ops ; .arch x64 ; mov rax, [rdi] ; add rdi, 8 ; jmp QWORD [rax + self.cell_code]);
     }
     /// `allocate` and `allocate_heap`: a frame of nil words, with room for `heap` more words. It is
@@ -148,7 +148,7 @@ impl Emitter<'_> {
     pub fn call_bif_last(&mut self, at: u32, bif: u16, arity: u16, frame: u16) {
         self.bif_result(at, bif, arity);
         self.pop_frame(frame);
-        self.give_back();
+        self.return_to_caller();
     }
     /// The body of a function that a native library may replace. It calls the C function in the
     /// slot at address `slot`; where the slot is 0, the Erlang body that follows is run.
@@ -157,7 +157,7 @@ impl Emitter<'_> {
         self.word(RAX, slot);
         dynasm!(self.ops ; .arch x64 ; cmp QWORD [rax], 0 ; je =>own_code);
         self.result_of(at, self.assists.call_native as usize);
-        self.give_back();
+        self.return_to_caller();
     }
 
     // ---- Funs and applications ----

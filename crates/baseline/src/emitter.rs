@@ -309,7 +309,7 @@ impl<'a> Emitter<'a> {
             places.push(distance);
         }
         places.retain(|&distance| self.span.contains(at.wrapping_add_signed(distance)));
-        // Where there are many, the way by the cells does.
+        // With many successors, the jump goes by way of their cells.
         places.truncate(4);
         for distance in places {
             let place = self.target(at, distance);

@@ -1,4 +1,4 @@
-//! What is known of registers within a row of instructions that nothing jumps into.
+//! What is known of registers within a straight run of instructions that nothing jumps into.
 
 use swarmrt_beam::instr::{Dst, Src};
 

@@ -66,7 +66,7 @@ impl Emitter<'_> {
             }
             Instr::TryEnd { y } => self.write_word(Dst::y(y), nil),
             Instr::CatchEnd { y } => {
-                // Here an exception has led to, or nothing happened.
+                // `NONE` in X[0]: an exception has led here, which the interpreter handles.
                 let other = self.exit(at);
                 self.compare_word(PASSED[0], Term::NONE.raw());
                 dynasm!(self.ops ; .arch x64 ; je =>other);
@@ -109,7 +109,7 @@ impl Emitter<'_> {
             Instr::CallFunLast { arity, frame, fun } => self.call_fun(at, fun, arity, Some(frame)),
             Instr::Apply { arity } => self.apply(at, arity, None),
             Instr::ApplyLast { arity, frame } => self.apply(at, arity, Some(frame)),
-            Instr::Return => self.give_back(),
+            Instr::Return => self.return_to_caller(),
             Instr::EndTurn { .. } => self.end_turn(at),
             Instr::Jump { target } => {
                 let target = self.target(at, target);

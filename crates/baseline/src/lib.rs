@@ -5,8 +5,8 @@
 //! heap top, reductions and the first X registers in the machine registers in which pieces pass
 //! them, everything else in memory. Each instruction becomes a fixed sequence; what it does not do
 //! itself is done by the [`Assists`], or the instruction is stepped. So a piece may be entered and
-//! left at any instruction, and nothing is known at one that was found out at another, but within a
-//! row of instructions that nothing jumps into.
+//! left at any instruction. Facts about registers hold only within a straight run of instructions
+//! that nothing jumps into.
 
 #![allow(
     clippy::useless_conversion,

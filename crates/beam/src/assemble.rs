@@ -2,7 +2,7 @@
 
 /// A function of such a module. All are exported.
 #[derive(Clone, Copy, Debug)]
-pub struct Function<'a> {
+pub struct NativeFunction<'a> {
     pub name: &'a str,
     pub arity: u8,
 }
@@ -59,7 +59,7 @@ fn words(words: &[u32]) -> Vec<u8> {
 ///
 /// # Panics
 /// When a name has more than 255 bytes.
-pub fn native_module(name: &str, functions: &[Function<'_>]) -> Vec<u8> {
+pub fn native_module(name: &str, functions: &[NativeFunction<'_>]) -> Vec<u8> {
     let mut atoms = Atoms::default();
     let module = atoms.number(name);
     let erlang = atoms.number("erlang");
@@ -130,8 +130,8 @@ mod tests {
     #[test]
     fn a_module_of_many_functions_is_read_back() {
         let names: Vec<String> = (0..1500).map(|number| format!("f{number}")).collect();
-        let functions: Vec<Function<'_>> =
-            names.iter().map(|name| Function { name, arity: 3 }).collect();
+        let functions: Vec<NativeFunction<'_>> =
+            names.iter().map(|name| NativeFunction { name, arity: 3 }).collect();
         let file = BeamFile::parse(&native_module("many", &functions)).expect("a module");
         assert_eq!(file.module(), "many");
         assert_eq!(file.code.function_count, 1500);

@@ -7,7 +7,7 @@
 
 use std::ops::Deref;
 
-use crate::error::{BeamError, Place, Problem};
+use crate::error::{BeamError, FilePart, Problem};
 use crate::file::reader::Reader;
 use crate::genop::Opcode;
 
@@ -166,7 +166,7 @@ impl<'a> CodeReader<'a> {
     /// Reads on where a function begins, which is not the last of its file or is followed by
     /// `int_code_end`.
     pub(crate) fn at(code: &'a [u8], sizes: TableSizes) -> CodeReader<'a> {
-        CodeReader::new(Reader::new(code, Place::Instructions), sizes, Vec::new())
+        CodeReader::new(Reader::new(code, FilePart::Instructions), sizes, Vec::new())
     }
 
     /// The instructions of the next function, from the labels and lines before its `func_info` on;

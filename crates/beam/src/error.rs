@@ -14,7 +14,7 @@ pub struct BeamError(Box<Details>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Details {
     /// Where: a chunk, or the file around them.
-    place: Place,
+    place: FilePart,
     /// Byte offset in that place.
     offset: usize,
     problem: Problem,
@@ -22,7 +22,7 @@ struct Details {
 
 impl BeamError {
     #[cold]
-    pub(crate) fn new(place: Place, offset: usize, problem: Problem) -> BeamError {
+    pub(crate) fn new(place: FilePart, offset: usize, problem: Problem) -> BeamError {
         BeamError(Box::new(Details { place, offset, problem }))
     }
 
@@ -43,13 +43,13 @@ impl BeamError {
     }
 
     fn instruction(offset: u32, problem: Problem) -> BeamError {
-        BeamError::new(Place::Instructions, offset as usize, problem)
+        BeamError::new(FilePart::Instructions, offset as usize, problem)
     }
 }
 
 /// The part of a file that an offset counts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum FilePart {
     /// The whole file, after decompression if it was compressed.
     File,
     /// The contents of a chunk.
@@ -60,13 +60,13 @@ pub enum Place {
     Instructions,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FilePart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::File => f.write_str("beam file"),
-            Place::Chunk(id) => write!(f, "{} chunk", id.escape_ascii()),
-            Place::Literals => f.write_str("LitT chunk (decompressed)"),
-            Place::Instructions => f.write_str("Code chunk (instructions)"),
+            FilePart::File => f.write_str("beam file"),
+            FilePart::Chunk(id) => write!(f, "{} chunk", id.escape_ascii()),
+            FilePart::Literals => f.write_str("LitT chunk (decompressed)"),
+            FilePart::Instructions => f.write_str("Code chunk (instructions)"),
         }
     }
 }

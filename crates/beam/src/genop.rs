@@ -10,7 +10,7 @@ use std::fmt;
 
 /// What an operand has to be, and what the instruction does with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum OperandKind {
     /// A label of this function where control goes on failure, or none: then a failure raises.
     Fail,
     /// A label of this function where control may go.
@@ -122,7 +122,7 @@ macro_rules! opcodes {
 
         const OPCODES: &[Opcode] = &[$(Opcode::$variant,)*];
         const NAMES: &[&str] = &[$(stringify!($name),)*];
-        const KINDS: &[&[Kind]] = &[$(&[$($(Kind::$kind),*)?],)*];
+        const KINDS: &[&[OperandKind]] = &[$(&[$($(OperandKind::$kind),*)?],)*];
         const OBSOLETE_ARITIES: &[u8] = &[$(0 $(+ $arity)?,)*];
         const OBSOLETE_SINCE: &[Option<&str>] = &[$(last_release!($($release)?),)*];
         const TRAITS: &[Traits] = &[$(Traits { $($($property: true,)*)? ..Traits::NONE },)*];
@@ -377,7 +377,7 @@ impl Opcode {
 
     /// What its operands have to be; nothing is known of obsolete instructions.
     #[inline]
-    pub(crate) fn kinds(self) -> &'static [Kind] {
+    pub(crate) fn kinds(self) -> &'static [OperandKind] {
         KINDS[self as usize - 1]
     }
 

@@ -89,7 +89,7 @@ fn ask<T: Send + 'static>(
         vm,
         pid,
         Box::new(move |_, process| {
-            // Whoever asked may have stopped waiting.
+            // The asking thread may have stopped waiting.
             let _ = sender.send(process.map(tell));
         }),
     );

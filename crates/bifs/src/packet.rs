@@ -1,31 +1,31 @@
 //! `erlang:decode_packet/3`: cutting packets from a stream of bytes, and reading the lines of HTTP.
 
 use crate::args::{list_of, pair_of};
-use swarmrt_machine::vm::packet::{Frame, Kind, Limits, frame, http, ssl_record};
+use swarmrt_machine::vm::packet::{Frame, Limits, PacketKind, frame, http, ssl_record};
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
-fn kind_of(term: Term) -> Option<Kind> {
+fn kind_of(term: Term) -> Option<PacketKind> {
     if let Some(size) = term.as_small() {
         return match size {
-            0 => Some(Kind::Raw),
-            1 | 2 | 4 => Some(Kind::Length(size as usize)),
+            0 => Some(PacketKind::Raw),
+            1 | 2 | 4 => Some(PacketKind::Length(size as usize)),
             _ => None,
         };
     }
     Some(match term.as_atom()?.name() {
-        "raw" => Kind::Raw,
-        "asn1" => Kind::Asn1,
-        "sunrm" => Kind::SunRm,
-        "cdr" => Kind::Cdr,
-        "fcgi" => Kind::Fcgi,
-        "line" => Kind::Line,
-        "tpkt" => Kind::Tpkt,
-        "http" => Kind::Http { headers: false, binary: false },
-        "httph" => Kind::Http { headers: true, binary: false },
-        "http_bin" => Kind::Http { headers: false, binary: true },
-        "httph_bin" => Kind::Http { headers: true, binary: true },
-        "ssl_tls" => Kind::SslTls,
+        "raw" => PacketKind::Raw,
+        "asn1" => PacketKind::Asn1,
+        "sunrm" => PacketKind::SunRm,
+        "cdr" => PacketKind::Cdr,
+        "fcgi" => PacketKind::Fcgi,
+        "line" => PacketKind::Line,
+        "tpkt" => PacketKind::Tpkt,
+        "http" => PacketKind::Http { headers: false, binary: false },
+        "httph" => PacketKind::Http { headers: true, binary: false },
+        "http_bin" => PacketKind::Http { headers: false, binary: true },
+        "httph_bin" => PacketKind::Http { headers: true, binary: true },
+        "ssl_tls" => PacketKind::SslTls,
         _ => return None,
     })
 }
@@ -46,7 +46,7 @@ fn decode_packet(p: &mut Process, kind: Term, binary: Term, options: Term) -> Bi
         match key.as_atom().map(swarmrt_term::Atom::name) {
             Some("packet_size") => limits.packet = value,
             Some("line_length") => limits.line = value,
-            Some("line_delimiter") if kind == Kind::Line && value <= 255 => {
+            Some("line_delimiter") if kind == PacketKind::Line && value <= 255 => {
                 limits.delimiter = value as u8;
             }
             _ => return Err(BifExit::BADARG),
@@ -62,13 +62,15 @@ fn decode_packet(p: &mut Process, kind: Term, binary: Term, options: Term) -> Bi
         Frame::Invalid => return Ok(p.tuple(&[Term::atom(am::ERROR), Term::atom(am::INVALID)])),
     };
     let packet = match kind {
-        Kind::Length(head) => p.sub_binary(binary, head * 8, (length - head) * 8),
-        Kind::Http { headers, binary: as_binary } => http(p, &bytes[..length], headers, as_binary),
-        Kind::SslTls => ssl_record(p, Term::NIL, &bytes[..length], |p, body| {
+        PacketKind::Length(head) => p.sub_binary(binary, head * 8, (length - head) * 8),
+        PacketKind::Http { headers, binary: as_binary } => {
+            http(p, &bytes[..length], headers, as_binary)
+        }
+        PacketKind::SslTls => ssl_record(p, Term::NIL, &bytes[..length], |p, body| {
             p.sub_binary(binary, body.start * 8, body.len() * 8)
         }),
         // The padding is dropped.
-        Kind::Fcgi => p.sub_binary(binary, 0, (length - usize::from(bytes[6])) * 8),
+        PacketKind::Fcgi => p.sub_binary(binary, 0, (length - usize::from(bytes[6])) * 8),
         _ => p.sub_binary(binary, 0, length * 8),
     };
     let rest = p.sub_binary(binary, length * 8, bits.bit_size - length * 8);

@@ -20,7 +20,7 @@ struct Entry {
     area: LiteralArea,
 }
 
-struct Table {
+struct PersistentTable {
     /// By the hash of the key.
     entries: HashMap<u64, Vec<Entry>, BuildHasherDefault<NumberHasher>>,
     /// Slots of `entries`: a power of two, of which no more than half are in use.
@@ -29,13 +29,18 @@ struct Table {
     words: usize,
 }
 
-impl Default for Table {
-    fn default() -> Table {
-        Table { entries: HashMap::default(), slots: Table::SLOTS_MIN, count: 0, words: 0 }
+impl Default for PersistentTable {
+    fn default() -> PersistentTable {
+        PersistentTable {
+            entries: HashMap::default(),
+            slots: PersistentTable::SLOTS_MIN,
+            count: 0,
+            words: 0,
+        }
     }
 }
 
-impl Table {
+impl PersistentTable {
     fn find(&self, key: Term) -> Option<&Entry> {
         self.entries
             .get(&hash::internal_hash(key))?
@@ -52,9 +57,11 @@ impl Table {
         if bucket.is_empty() {
             self.entries.remove(&hash);
         }
-        if self.count < self.slots / Table::SPARSE && self.slots > Table::SLOTS_MIN {
-            self.slots = (self.count * 2).next_power_of_two().max(Table::SLOTS_MIN);
-            self.entries.shrink_to(Table::capacity(self.slots));
+        if self.count < self.slots / PersistentTable::SPARSE
+            && self.slots > PersistentTable::SLOTS_MIN
+        {
+            self.slots = (self.count * 2).next_power_of_two().max(PersistentTable::SLOTS_MIN);
+            self.entries.shrink_to(PersistentTable::capacity(self.slots));
         }
         Some(entry)
     }
@@ -63,7 +70,7 @@ impl Table {
         self.words += entry.area.words();
         if self.count * 2 > self.slots {
             self.slots *= 2;
-            self.entries.reserve(Table::capacity(self.slots) - self.entries.len());
+            self.entries.reserve(PersistentTable::capacity(self.slots) - self.entries.len());
         }
         self.entries.entry(hash::internal_hash(key)).or_default().push(entry);
     }
@@ -88,7 +95,7 @@ pub(crate) fn slots(p: &Process) -> usize {
 
 #[derive(Default)]
 struct PersistentTerms {
-    table: RwLock<Table>,
+    table: RwLock<PersistentTable>,
 }
 
 fn terms(p: &Process) -> &'static PersistentTerms {

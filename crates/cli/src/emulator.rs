@@ -30,7 +30,7 @@ enum Value {
     /// How many, and after a colon how many of them are online at first. Less than one counts from
     /// the default down.
     Schedulers,
-    /// The same as percentages of the defaults.
+    /// Percentages of the default number of schedulers, and of those online.
     SchedulersPercent,
 }
 

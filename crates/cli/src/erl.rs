@@ -337,7 +337,7 @@ fn start(parsed: Parsed, otp: Otp) -> Result<Machine, String> {
         ))?;
         builder.native_may_fail = false;
     }
-    // Whoever asks for something wants to know if it is not there.
+    // A setting that was given explicitly and cannot be met is an error.
     let native_settings = [settings::PERF_MAP, settings::CODE_MAX, settings::STATS];
     builder.native_may_fail &= native_settings.iter().all(|name| std::env::var_os(name).is_none());
     // SAFETY: the call has no conditions.

@@ -71,7 +71,7 @@ end.
 "#;
 
 /// The kinds of files that can be run, by their first line or their name.
-enum Kind {
+enum ProgramKind {
     /// It begins with `#!`.
     Script,
     /// `.erl`, `.beam` or `.S`: the module is loaded and its `main` called.
@@ -80,8 +80,8 @@ enum Kind {
     Elixir,
 }
 
-impl Kind {
-    fn of(file: &Path) -> Result<Kind, Failure> {
+impl ProgramKind {
+    fn of(file: &Path) -> Result<ProgramKind, Failure> {
         let name = file.display();
         let cannot = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound => Failure::new(format!("{name}: no such file"))
@@ -98,11 +98,11 @@ impl Kind {
             .and_then(|file| file.take(2).read_to_end(&mut start))
             .map_err(cannot)?;
         if start == b"#!" {
-            return Ok(Kind::Script);
+            return Ok(ProgramKind::Script);
         }
         match file.extension().and_then(|extension| extension.to_str()) {
-            Some("erl" | "beam" | "S") => Ok(Kind::Module),
-            Some("ex" | "exs") => Ok(Kind::Elixir),
+            Some("erl" | "beam" | "S") => Ok(ProgramKind::Module),
+            Some("ex" | "exs") => Ok(ProgramKind::Elixir),
             _ => {
                 let next = "an .erl, .beam, .S, .ex or .exs file, or an escript, which begins with #!, can be run";
                 Err(Failure::new(format!("{name}: not a program that SwarmRT knows")).next(next))
@@ -114,10 +114,10 @@ impl Kind {
 /// Runs a program with its arguments; the exit code.
 pub fn run(file: &Path, arguments: Vec<OsString>) -> Result<i32, Failure> {
     let words = || std::iter::once(file.as_os_str().to_owned()).chain(arguments.iter().cloned());
-    match Kind::of(file)? {
-        Kind::Script => escript(words()),
-        Kind::Elixir => exec::exec("elixir".as_ref(), &words().collect::<Vec<_>>()),
-        Kind::Module => {
+    match ProgramKind::of(file)? {
+        ProgramKind::Script => escript(words()),
+        ProgramKind::Elixir => exec::exec("elixir".as_ref(), &words().collect::<Vec<_>>()),
+        ProgramKind::Module => {
             let mut all = ["+B", "-noshell", "-boot", "no_dot_erlang", "-eval", RUNNER, "-extra"]
                 .map(str::to_owned)
                 .to_vec();

@@ -9,7 +9,7 @@ use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, atom, map};
 
 /// What a subscription wants to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Wanted {
+struct Subscription {
     /// Visible nodes, hidden ones: with either, the type is told.
     visible: bool,
     hidden: bool,
@@ -19,8 +19,8 @@ struct Wanted {
     as_map: bool,
 }
 
-impl Wanted {
-    const PLAIN: Wanted = Wanted {
+impl Subscription {
+    const PLAIN: Subscription = Subscription {
         visible: false,
         hidden: false,
         down_reason: false,
@@ -28,8 +28,8 @@ impl Wanted {
         as_map: false,
     };
 
-    fn of(options: Term) -> Option<Wanted> {
-        let mut wanted = Wanted::PLAIN;
+    fn of(options: Term) -> Option<Subscription> {
+        let mut wanted = Subscription::PLAIN;
         if options.is_nil() {
             return Some(wanted);
         }
@@ -58,7 +58,7 @@ impl Wanted {
 
 struct Follower {
     pid: u64,
-    wanted: Wanted,
+    wanted: Subscription,
     count: u32,
 }
 
@@ -88,11 +88,11 @@ impl Change {
     }
 
     /// `{nodeup, Node}`, `{nodedown, Node, Info}`.
-    fn message(&self, wanted: Wanted, heap: &mut FragmentHeap) -> Term {
+    fn message(&self, wanted: Subscription, heap: &mut FragmentHeap) -> Term {
         let kind =
             Term::atom(if self.down.is_some() { atom!("nodedown") } else { atom!("nodeup") });
         let node = Term::atom(self.node);
-        if wanted == Wanted::PLAIN {
+        if wanted == Subscription::PLAIN {
             return heap.tuple(&[kind, node]);
         }
         let mut info = Vec::new();
@@ -121,7 +121,7 @@ impl Followers {
     /// Subscribes a process, or ends its subscriptions of this kind; how many there were. `None`
     /// for wrong options.
     pub fn set(&self, p: &mut Process, on: bool, options: Term) -> Option<u32> {
-        let wanted = Wanted::of(options)?;
+        let wanted = Subscription::of(options)?;
         let mut followers = self.0.lock();
         let at = followers.iter().position(|other| other.pid == p.id() && other.wanted == wanted);
         let before = at.map_or(0, |at| followers[at].count);
@@ -161,7 +161,7 @@ impl Followers {
 
     /// Tells everybody who wants to know of nodes of this kind, as often as they have subscribed.
     pub fn tell(&self, vm: &'static Vm, change: &Change) {
-        let followers: Vec<(u64, Wanted, u32)> = self
+        let followers: Vec<(u64, Subscription, u32)> = self
             .0
             .lock()
             .iter()

@@ -16,7 +16,7 @@ use swarmrt_machine::signal::remote::{
     RemoteLink, RemotePid, RemoteRef, RemoteRelations, RemoteSignal, RemoteTo, RemoteWatcher,
     SPAWNED_LINKED, SPAWNED_MONITORED,
 };
-use swarmrt_machine::signal::{self, Kind};
+use swarmrt_machine::signal::{self, SignalKind};
 use swarmrt_machine::{Process, Vm};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, Tuple, am, atom};
 
@@ -168,14 +168,14 @@ impl Delivery<'_> {
             op::DEMONITOR => self.arity(3).and_then(|()| self.demonitor()),
             op::MONITOR_EXIT => self.arity(4).and_then(|()| self.down(Some(self.get(3)))),
             op::PAYLOAD_MONITOR_EXIT => self.arity(3).and_then(|()| self.down(None)),
-            op::EXIT => self.exit(Kind::LinkExit, false, false),
-            op::EXIT_TT => self.exit(Kind::LinkExit, true, false),
-            op::PAYLOAD_EXIT => self.exit(Kind::LinkExit, false, true),
-            op::PAYLOAD_EXIT_TT => self.exit(Kind::LinkExit, true, true),
-            op::EXIT2 => self.exit(Kind::Exit, false, false),
-            op::EXIT2_TT => self.exit(Kind::Exit, true, false),
-            op::PAYLOAD_EXIT2 => self.exit(Kind::Exit, false, true),
-            op::PAYLOAD_EXIT2_TT => self.exit(Kind::Exit, true, true),
+            op::EXIT => self.exit(SignalKind::LinkExit, false, false),
+            op::EXIT_TT => self.exit(SignalKind::LinkExit, true, false),
+            op::PAYLOAD_EXIT => self.exit(SignalKind::LinkExit, false, true),
+            op::PAYLOAD_EXIT_TT => self.exit(SignalKind::LinkExit, true, true),
+            op::EXIT2 => self.exit(SignalKind::Exit, false, false),
+            op::EXIT2_TT => self.exit(SignalKind::Exit, true, false),
+            op::PAYLOAD_EXIT2 => self.exit(SignalKind::Exit, false, true),
+            op::PAYLOAD_EXIT2_TT => self.exit(SignalKind::Exit, true, true),
             op::GROUP_LEADER => self.arity(2).and_then(|()| self.group_leader()),
             op::SPAWN_REQUEST => self.arity(5).and_then(|()| self.spawn()),
             op::SPAWN_REQUEST_TT => self.arity(6).and_then(|()| self.spawn()),
@@ -191,7 +191,7 @@ impl Delivery<'_> {
             Some(token) => {
                 let mut heap = FragmentHeap::new();
                 let pair = heap.tuple(&[token, message]);
-                signal::send_with_token(self.vm, Kind::Message, Term::NONE, to, pair);
+                signal::send_with_token(self.vm, SignalKind::Message, Term::NONE, to, pair);
             }
             None => {
                 signal::send_message(self.vm, Term::NONE, to, message);
@@ -258,10 +258,10 @@ impl Delivery<'_> {
             (true, _, true) => {
                 let name = to.as_atom().ok_or(Invalid)?;
                 let pid = self.vm.names.whereis(name).and_then(Term::as_pid);
-                self.exit_process(Kind::Exit, from, pid, token)
+                self.exit_process(SignalKind::Exit, from, pid, token)
             }
             (true, ..) if to.is_any_pid() => {
-                self.exit_process(Kind::Exit, from, to.as_pid(), token)
+                self.exit_process(SignalKind::Exit, from, to.as_pid(), token)
             }
             (true, ..) => Err(Invalid),
         }
@@ -398,13 +398,13 @@ impl Delivery<'_> {
     }
 
     /// A token is behind the receiver, and the reason behind that, or in the payload.
-    fn exit(&self, kind: Kind, has_token: bool, has_payload: bool) -> Done {
+    fn exit(&self, kind: SignalKind, has_token: bool, has_payload: bool) -> Done {
         self.arity(2 + usize::from(has_token) + usize::from(!has_payload))?;
         let from = self.get(0);
         self.peer(from)?;
         let pid = match self.to(self.get(1))? {
             To::Process(pid) => pid,
-            To::Gone if kind == Kind::LinkExit => return Err(Invalid),
+            To::Gone if kind == SignalKind::LinkExit => return Err(Invalid),
             To::Gone => return Ok(()),
         };
         let token = has_token.then(|| self.get(2));
@@ -415,7 +415,13 @@ impl Delivery<'_> {
     }
 
     /// The reason is the payload.
-    fn exit_process(&self, kind: Kind, from: Term, to: Option<u64>, token: Option<Term>) -> Done {
+    fn exit_process(
+        &self,
+        kind: SignalKind,
+        from: Term,
+        to: Option<u64>,
+        token: Option<Term>,
+    ) -> Done {
         let Some(pid) = to else { return Ok(()) };
         match self.payload_for(pid)? {
             Some(reason) => self.send_exit(kind, from, pid, reason, token),
@@ -425,7 +431,7 @@ impl Delivery<'_> {
 
     fn send_exit(
         &self,
-        kind: Kind,
+        kind: SignalKind,
         from: Term,
         pid: u64,
         reason: Term,
@@ -437,7 +443,7 @@ impl Delivery<'_> {
                 let pair = heap.tuple(&[token, reason]);
                 signal::send_with_token(self.vm, kind, from, pid, pair);
             }
-            None if kind == Kind::LinkExit => {
+            None if kind == SignalKind::LinkExit => {
                 signal::send_link_exit(self.vm, from, pid, reason);
             }
             None => {

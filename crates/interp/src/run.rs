@@ -290,7 +290,8 @@ pub(crate) unsafe fn run<const STEP: bool>(
         let no_code_span = p.vm.code.no_code(CellKind::Return) - no_code;
         // What has no code, and is no call either.
         let interpreted = no_code + no_code_span;
-        // The same for a function with so many arguments that was put off when a turn was over.
+        // Machine code to go on with for a function of `$arity` arguments that the end of a turn
+        // had put off.
         macro_rules! resume {
             ($arity:expr) => {
                 match native {
@@ -454,8 +455,8 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         }
                     }};
                 }
-                // The same for adding or subtracting a constant of the code: until OTP 25 only the
-                // function shows in the stack trace.
+                // Adds or subtracts a constant of the code. Until OTP 25 the stack trace shows only
+                // the function.
                 macro_rules! arithmetic_with_constant {
                     ($op:expr, $a:expr, $b:expr, $dst:expr) => {{
                         let (a, b) = ($a, $b);

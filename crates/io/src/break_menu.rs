@@ -25,14 +25,14 @@ pub trait Console {
     /// Shows text, whose lines end with a line feed.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Writing to the device fails.
     fn show(&mut self, text: &str) -> io::Result<()>;
 }
 
 /// Asks until somebody chooses to go on or to end.
 pub fn run(vm: &'static Vm, console: &mut dyn Console) -> Choice {
     loop {
-        // Who cannot see the menu may still know it.
+        // The menu may not be shown; its keys work all the same.
         let _ = console.show(MENU);
         let key = next_key(console);
         match key {

@@ -176,7 +176,7 @@ pub fn handle(vm: &'static Vm, interrupt: Interrupt) -> std::io::Result<()> {
             }
             tell(vm, number[0]);
             if i32::from(number[0]) == libc::SIGTERM {
-                // Whoever cannot have a thread for it stops in good order only.
+                // Without a thread for it, the machine only stops in good order.
                 let _ = vm.start_thread("sigterm", move || end_when_stuck(vm));
             }
         }

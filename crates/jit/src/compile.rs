@@ -12,7 +12,7 @@ use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::sync::Arc;
 use swarmrt_engine::code::{
-    Code, CodeMemory, Functions, Glue, InstalledAt, LoopSymbol, Place, ReEntry, Relocations,
+    Code, CodeMemory, Functions, Glue, InstalledAt, LoopSymbol, ReEntry, ReEntryKey, Relocations,
 };
 use swarmrt_engine::layout::address_in;
 use swarmrt_engine::runtime::assists::Assists;
@@ -122,7 +122,7 @@ impl PieceCompiler {
         let (Some(helper), Some(lambda), Some(other)) = (helper, lambda, body.other()) else {
             return Ok(());
         };
-        let place = Place::new(address_in(body.code(source.code), body.entry), fun, argument);
+        let place = ReEntryKey::new(address_in(body.code(source.code), body.entry), fun, argument);
         if request.installed.re_entries.is_known(place) {
             return Ok(());
         }

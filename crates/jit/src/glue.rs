@@ -147,7 +147,7 @@ fn compile_stub(
             signature.params.push(AbiParam::new(types::I64));
             let signature = b.import_signature(signature);
             let function = b.ins().iconst(types::I64, assists.make_words as usize as i64);
-            // Whoever is entered like a piece and returns has to have room on the stack to call.
+            // Code that is entered like a piece and returns needs stack room for its calls.
             let room =
                 b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 16, 4));
             b.ins().stack_store(types::I64, registers, room, 0);

@@ -86,7 +86,7 @@ fn padded(size: usize) -> Option<SharedBytes> {
     SharedBytes::try_with_capacity(size.checked_add(PADDING_BYTES)?, size)
 }
 
-/// The same bytes, more or fewer; `None` when the system has no room for them.
+/// A buffer of another size with the same first bytes; `None` when the system has no room for it.
 ///
 /// # Safety
 /// `raw` came from [`SharedBytes::into_raw`], and it is the only reference.

@@ -40,7 +40,7 @@ const KINDS: [(c_int, c_int, c_int, &str); 3] = [
 ];
 
 /// A message that was asked for.
-struct Wanted {
+struct Notice {
     to: u64,
     /// Whether `term` is all of the message, or its reference.
     is_message: bool,
@@ -50,7 +50,7 @@ struct Wanted {
 
 struct Descriptor {
     object: Held,
-    wanted: [Option<Wanted>; 3],
+    wanted: [Option<Notice>; 3],
 }
 
 static DESCRIPTORS: LazyLock<Mutex<HashMap<c_int, Descriptor>>> = LazyLock::new(Mutex::default);
@@ -90,7 +90,7 @@ fn ready(descriptor: c_int, events: c_int) {
     }
 }
 
-fn send(object: &Held, wanted: &Wanted, event: &str) {
+fn send(object: &Held, wanted: &Notice, event: &str) {
     if wanted.is_message {
         signal::send_message(vm(), Term::NONE, wanted.to, wanted.term);
         return;
@@ -167,7 +167,7 @@ pub unsafe extern "C" fn enif_select_x(
     let wanted = || {
         let mut heap = FragmentHeap::new();
         let term = copy_term(message, &mut heap);
-        Wanted { to, is_message: flags & CUSTOM_MESSAGE != 0, term, _heap: heap }
+        Notice { to, is_message: flags & CUSTOM_MESSAGE != 0, term, _heap: heap }
     };
     let state = descriptors
         .entry(descriptor)

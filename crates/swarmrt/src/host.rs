@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use swarmrt_beam::assemble::{Function, native_module};
+use swarmrt_beam::assemble::{NativeFunction, native_module};
 use swarmrt_heap::copy_term;
 use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::code::natives::{HostFunction, Native};
@@ -94,7 +94,7 @@ impl HostModule {
         self.with(name, arity, BifKind::Normal, function)
     }
 
-    /// The same for one that may wait or compute for long: it runs on a dirty scheduler.
+    /// Adds a function that may wait or compute for long: it runs on a dirty scheduler.
     #[must_use]
     pub fn blocking_function<A, R, F>(self, name: &str, arity: u8, function: F) -> HostModule
     where
@@ -125,10 +125,10 @@ impl HostModule {
     /// # Errors
     /// When it cannot be loaded.
     pub(crate) fn install(self, vm: &'static Vm) -> Result<(), String> {
-        let functions: Vec<Function<'_>> = self
+        let functions: Vec<NativeFunction<'_>> = self
             .functions
             .iter()
-            .map(|(name, arity, _)| Function { name, arity: *arity })
+            .map(|(name, arity, _)| NativeFunction { name, arity: *arity })
             .collect();
         let bytes = native_module(&self.name, &functions);
         let module = vm.code.prepare(&bytes).map_err(|error| error.0)?.0;

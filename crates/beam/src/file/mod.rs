@@ -16,7 +16,7 @@ use md5::{Digest, Md5};
 use self::reader::Reader;
 use crate::decode::TableSizes;
 pub use crate::decode::{AllocKind, Args, Code, CodeReader, Op, Operand};
-use crate::error::{BeamError, Place, Problem};
+use crate::error::{BeamError, FilePart, Problem};
 use crate::genop::OPCODE_MAX;
 
 /// A gzip-compressed file may expand to this many bytes, a literal chunk likewise.
@@ -294,15 +294,15 @@ impl BeamFile {
 }
 
 fn file_error(offset: usize, problem: Problem) -> BeamError {
-    BeamError::new(Place::File, offset, problem)
+    BeamError::new(FilePart::File, offset, problem)
 }
 
 fn missing(id: &[u8; 4]) -> BeamError {
-    BeamError::new(Place::Chunk(*id), 0, Problem::MissingChunk)
+    BeamError::new(FilePart::Chunk(*id), 0, Problem::MissingChunk)
 }
 
 fn chunk_reader<'a>(id: &[u8; 4], data: &'a [u8]) -> Reader<'a> {
-    Reader::new(data, Place::Chunk(*id))
+    Reader::new(data, FilePart::Chunk(*id))
 }
 
 fn optional<T: Default>(
@@ -341,7 +341,7 @@ pub type ChunkIndex = Vec<([u8; 4], Range<usize>)>;
 
 /// Finds the chunks. What follows the container in the file is ignored, as OTP does.
 fn read_chunks(bytes: &[u8]) -> Result<(Chunks<'_>, ChunkIndex), BeamError> {
-    let mut reader = Reader::new(bytes, Place::File);
+    let mut reader = Reader::new(bytes, FilePart::File);
     if !bytes.starts_with(b"FOR1") {
         return Err(file_error(0, Problem::NotBeam("it does not begin with FOR1")));
     }
@@ -353,7 +353,7 @@ fn read_chunks(bytes: &[u8]) -> Result<(Chunks<'_>, ChunkIndex), BeamError> {
         return Err(file_error(start, Problem::NotBeam("the container is not of type BEAM")));
     }
 
-    let mut reader = Reader::new(&bytes[..start + size], Place::File);
+    let mut reader = Reader::new(&bytes[..start + size], FilePart::File);
     reader.bytes(start + 4)?;
     let mut chunks = Chunks::default();
     let mut index = Vec::with_capacity(16);
@@ -369,7 +369,7 @@ fn read_chunks(bytes: &[u8]) -> Result<(Chunks<'_>, ChunkIndex), BeamError> {
         if let Some(slot) = chunks.slot(&id)
             && slot.replace(data).is_some()
         {
-            let place = Place::Chunk(id);
+            let place = FilePart::Chunk(id);
             return Err(BeamError::new(place, header, Problem::DuplicateChunk));
         }
     }
@@ -386,7 +386,7 @@ fn read_code(
     let mut reader = chunk_reader(b"Code", data);
     let header_size = reader.u32()? as usize;
     let start = reader.position();
-    let mut header = Reader::new(reader.bytes(header_size)?, Place::Chunk(*b"Code"));
+    let mut header = Reader::new(reader.bytes(header_size)?, FilePart::Chunk(*b"Code"));
     let instructions = reader.rest();
 
     let format = header.u32()?;
@@ -409,7 +409,7 @@ fn read_code(
     }
 
     let sizes = TableSizes { atoms, literals, types, labels: label_count };
-    let reader = CodeReader::new(Reader::new(instructions, Place::Instructions), sizes, ops);
+    let reader = CodeReader::new(Reader::new(instructions, FilePart::Instructions), sizes, ops);
     Ok((Code { ops: Vec::new(), label_count, function_count }, reader))
 }
 

@@ -1,17 +1,17 @@
 //! A cursor over the bytes of a chunk that checks every step.
 
-use crate::error::{BeamError, Place, Problem};
+use crate::error::{BeamError, FilePart, Problem};
 
 #[derive(Clone)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     position: usize,
-    place: Place,
+    place: FilePart,
 }
 
 impl<'a> Reader<'a> {
     /// A reader at the first byte. `place` says in errors which part of the file it reads.
-    pub fn new(bytes: &'a [u8], place: Place) -> Reader<'a> {
+    pub fn new(bytes: &'a [u8], place: FilePart) -> Reader<'a> {
         Reader { bytes, position: 0, place }
     }
 

@@ -200,7 +200,7 @@ pub fn literals(reader: &mut Reader<'_>, limit: usize) -> Result<Vec<Vec<u8>>, B
         0 => Cow::Borrowed(reader.rest()),
         _ => Cow::Owned(inflate(reader, size, limit)?),
     };
-    let mut reader = Reader::new(&data, Place::Literals);
+    let mut reader = Reader::new(&data, FilePart::Literals);
     let count = reader.count("literals", 4)?;
     let mut literals = Vec::with_capacity(count);
     for _ in 0..count {

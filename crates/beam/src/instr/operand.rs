@@ -318,7 +318,7 @@ pub struct RecordGet {
 pub enum RecordAccess {
     /// Any.
     Any,
-    /// Those of that name: the code is the defining module's.
+    /// Records of that name: the code is the defining module's.
     Local(Atom),
     /// Exported ones of that module and name.
     External(RecordId),

@@ -11,13 +11,13 @@ use crate::genop::Opcode;
 #[error("{module}{place}: {fault}")]
 pub struct VerifyError {
     pub module: String,
-    pub place: Place,
+    pub place: FaultPlace,
     pub fault: Fault,
 }
 
 /// Where in the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum FaultPlace {
     /// An entry of a table: an export, a local function, a fun.
     Table(&'static str),
     /// An instruction: its function (`name/arity`, empty when it is in none), its name, and its
@@ -25,14 +25,14 @@ pub enum Place {
     Instruction { function: String, name: &'static str, offset: u32 },
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FaultPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Table(what) => write!(f, " ({what})"),
-            Place::Instruction { function, name, offset } if function.is_empty() => {
+            FaultPlace::Table(what) => write!(f, " ({what})"),
+            FaultPlace::Instruction { function, name, offset } if function.is_empty() => {
                 write!(f, ", byte {offset}, {name}")
             }
-            Place::Instruction { function, name, offset } => {
+            FaultPlace::Instruction { function, name, offset } => {
                 write!(f, ":{function}, byte {offset}, {name}")
             }
         }
@@ -41,7 +41,7 @@ impl fmt::Display for Place {
 
 impl VerifyError {
     pub(super) fn table(file: &BeamFile, what: &'static str, fault: Fault) -> VerifyError {
-        VerifyError { module: file.module().to_owned(), place: Place::Table(what), fault }
+        VerifyError { module: file.module().to_owned(), place: FaultPlace::Table(what), fault }
     }
 
     /// `op` is the index of an instruction of a function.
@@ -56,7 +56,7 @@ impl VerifyError {
         };
         let (name, offset) =
             ops.get(op).map_or(("end of code", 0), |op| (op.opcode.name(), op.offset));
-        let place = Place::Instruction { function, name, offset };
+        let place = FaultPlace::Instruction { function, name, offset };
         VerifyError { module: file.module().to_owned(), place, fault }
     }
 
@@ -77,7 +77,7 @@ impl VerifyError {
         offset: u32,
         fault: Fault,
     ) -> VerifyError {
-        let place = Place::Instruction {
+        let place = FaultPlace::Instruction {
             function: name_of(file, caller.0, caller.1.into()),
             name: opcode.name(),
             offset,

@@ -7,7 +7,9 @@
 use super::effect::*;
 use super::shape::{label, unsigned};
 use super::state::{Frame, Grant, RegSet, State};
-use super::{Amendment, Call, ContextCall, Fault, Function, Known, LabelInfo, NONE, Wanted};
+use super::{
+    Amendment, Call, ContextCall, Fault, FunctionOps, Known, LabelInfo, NONE, WantedArity,
+};
 use crate::file::{BeamFile, Op, Operand};
 use crate::genop::Opcode;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +28,7 @@ pub(super) struct Flow<'a> {
     pub calls: &'a mut Vec<Call>,
     /// Calls of functions with match contexts among the arguments.
     pub context_calls: &'a mut Vec<ContextCall>,
-    pub function: Function<'a>,
+    pub function: FunctionOps<'a>,
     /// The arguments that may be match contexts.
     pub contexts: &'a RegSet,
     /// The instruction being looked at.
@@ -125,14 +127,14 @@ impl Flow<'_> {
                 return self.entry(
                     op,
                     label(&op.args[1]),
-                    Wanted::Exactly(unsigned(&op.args[0]) as u32),
+                    WantedArity::Exactly(unsigned(&op.args[0]) as u32),
                 );
             }
             Opcode::CallFun2 => {
                 // It knows its target; the free variables come on top of the arguments.
                 return match op.args[0] {
                     Operand::Label(label) => {
-                        self.entry(op, label, Wanted::AtLeast(unsigned(&op.args[1]) as u32))
+                        self.entry(op, label, WantedArity::AtLeast(unsigned(&op.args[1]) as u32))
                     }
                     _ => Ok(()),
                 };
@@ -174,7 +176,7 @@ impl Flow<'_> {
         (name, self.function.arity)
     }
 
-    pub(super) fn entry(&mut self, op: &Op, label: u32, wanted: Wanted) -> Result<(), Fault> {
+    pub(super) fn entry(&mut self, op: &Op, label: u32, wanted: WantedArity) -> Result<(), Fault> {
         match self.labels.get(label as usize) {
             Some(info) if info.function == NONE => {
                 let caller = self.caller();

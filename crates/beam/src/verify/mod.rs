@@ -103,7 +103,7 @@ impl LabelInfo {
 
 /// A function's instructions.
 #[derive(Clone, Copy)]
-struct Function<'a> {
+struct FunctionOps<'a> {
     number: u32,
     ops: &'a [Op],
     func_info: usize,
@@ -113,7 +113,7 @@ struct Function<'a> {
 /// A call of a label that is not known yet.
 struct Call {
     label: u32,
-    wanted: Wanted,
+    wanted: WantedArity,
     /// Name and arity of the function that calls, where in the code, and by what instruction.
     caller: (u32, u32),
     offset: u32,
@@ -122,17 +122,19 @@ struct Call {
 
 /// The arity that the function at a label has to have.
 #[derive(Clone, Copy)]
-enum Wanted {
+enum WantedArity {
     Exactly(u32),
     AtLeast(u32),
 }
 
-impl Wanted {
+impl WantedArity {
     fn check(self, label: u32, arity: u32) -> Result<(), Fault> {
         match self {
-            Wanted::Exactly(wanted) | Wanted::AtLeast(wanted) if arity == wanted => Ok(()),
-            Wanted::AtLeast(wanted) if arity > wanted => Ok(()),
-            Wanted::Exactly(wanted) | Wanted::AtLeast(wanted) => {
+            WantedArity::Exactly(wanted) | WantedArity::AtLeast(wanted) if arity == wanted => {
+                Ok(())
+            }
+            WantedArity::AtLeast(wanted) if arity > wanted => Ok(()),
+            WantedArity::Exactly(wanted) | WantedArity::AtLeast(wanted) => {
                 Err(Fault::WrongArity { label, arity, wanted })
             }
         }
@@ -232,7 +234,7 @@ impl<'a> Verifier<'a> {
 
     fn flow_clearing(
         &mut self,
-        function: Function<'_>,
+        function: FunctionOps<'_>,
         contexts: &RegSet,
     ) -> Result<Amendments, (usize, Fault)> {
         match self.flow(function, contexts, false) {
@@ -250,7 +252,7 @@ impl<'a> Verifier<'a> {
 
     fn flow(
         &mut self,
-        function: Function<'_>,
+        function: FunctionOps<'_>,
         contexts: &RegSet,
         clearing: bool,
     ) -> Result<Amendments, (usize, Fault)> {
@@ -307,7 +309,7 @@ impl<'a> Verifier<'a> {
                 return Err(failed(Fault::NotAnEntry(call.label)));
             };
             let arity = shape::unsigned(&ops[func_info].args[2]) as u32;
-            let function = Function { number, ops: &ops, func_info, arity };
+            let function = FunctionOps { number, ops: &ops, func_info, arity };
             self.flow_clearing(function, &arguments)
                 .map_err(|(op, fault)| VerifyError::new(file, &ops, op, fault))?;
         }
@@ -339,11 +341,11 @@ fn survey<'a>(
     labels: &mut [LabelInfo],
     number: u32,
     ops: &'a [Op],
-) -> Result<Option<Function<'a>>, (usize, Fault)> {
+) -> Result<Option<FunctionOps<'a>>, (usize, Fault)> {
     if ops.len() >= NONE as usize {
         return Err((0, Fault::TooManyInstructions));
     }
-    let mut function: Option<Function<'a>> = None;
+    let mut function: Option<FunctionOps<'a>> = None;
     for (index, op) in ops.iter().enumerate() {
         shape::check_kinds(file, op).map_err(|fault| (index, fault))?;
         match op.opcode {
@@ -363,7 +365,7 @@ fn survey<'a>(
             Opcode::FuncInfo => {
                 debug_assert!(function.is_none(), "there is one in each function");
                 let arity = shape::unsigned(&op.args[2]) as u32;
-                function = Some(Function { number, ops, func_info: index, arity });
+                function = Some(FunctionOps { number, ops, func_info: index, arity });
             }
             Opcode::IntCodeEnd => return Err((index, Fault::FallsOff)),
             _ if function.is_none() => return Err((index, Fault::OutsideFunction)),
@@ -386,7 +388,7 @@ fn survey<'a>(
 }
 
 /// Checks that a label is the entry of a function of that arity.
-fn entry(labels: &[LabelInfo], label: u32, wanted: Wanted) -> Result<(), Fault> {
+fn entry(labels: &[LabelInfo], label: u32, wanted: WantedArity) -> Result<(), Fault> {
     match labels.get(label as usize) {
         Some(info) if info.entry_arity != NONE => wanted.check(label, info.entry_arity),
         _ => Err(Fault::NotAnEntry(label)),
@@ -396,15 +398,15 @@ fn entry(labels: &[LabelInfo], label: u32, wanted: Wanted) -> Result<(), Fault> 
 /// Exports, local functions and lambdas have to be entries of functions.
 fn check_tables(file: &BeamFile, labels: &[LabelInfo]) -> Result<(), (&'static str, Fault)> {
     for export in &file.exports {
-        entry(labels, export.label, Wanted::Exactly(export.arity))
+        entry(labels, export.label, WantedArity::Exactly(export.arity))
             .map_err(|fault| ("export", fault))?;
     }
     for local in &file.locals {
-        entry(labels, local.label, Wanted::Exactly(local.arity))
+        entry(labels, local.label, WantedArity::Exactly(local.arity))
             .map_err(|fault| ("local function", fault))?;
     }
     for lambda in &file.lambdas {
-        entry(labels, lambda.label, Wanted::Exactly(lambda.arity))
+        entry(labels, lambda.label, WantedArity::Exactly(lambda.arity))
             .map_err(|fault| ("fun", fault))?;
     }
     Ok(())

@@ -5,7 +5,7 @@
 use super::Fault;
 use crate::decode::REGISTERS_MAX;
 use crate::file::{ARITY_MAX, AllocKind, BeamFile, Op, Operand};
-use crate::genop::{Kind, Opcode};
+use crate::genop::{Opcode, OperandKind};
 
 /// A frame, or one list of operands, is at most this long; Y registers are numbered below it.
 const FRAME_WORDS_MAX: u64 = REGISTERS_MAX;
@@ -32,47 +32,59 @@ pub(super) fn check_kinds(file: &BeamFile, op: &Op) -> Result<(), Fault> {
 }
 
 #[inline]
-fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Result<(), Fault> {
+fn check_kind(
+    file: &BeamFile,
+    position: usize,
+    arg: &Operand,
+    kind: OperandKind,
+) -> Result<(), Fault> {
     let expected = match kind {
-        Kind::Source | Kind::MaybeContext => return source(file, position, arg),
-        Kind::Register | Kind::Context | Kind::Target | Kind::NewContext | Kind::ReadWrite => {
+        OperandKind::Source | OperandKind::MaybeContext => return source(file, position, arg),
+        OperandKind::Register
+        | OperandKind::Context
+        | OperandKind::Target
+        | OperandKind::NewContext
+        | OperandKind::ReadWrite => {
             return register(file, position, arg);
         }
         // That labels exist in the function is checked with the function.
-        Kind::Fail | Kind::Place if matches!(arg, Operand::Label(_)) => return Ok(()),
-        Kind::Jump | Kind::Entry if matches!(arg, Operand::Label(label) if *label != 0) => {
+        OperandKind::Fail | OperandKind::Place if matches!(arg, Operand::Label(_)) => return Ok(()),
+        OperandKind::Jump | OperandKind::Entry if matches!(arg, Operand::Label(label) if *label != 0) =>
+        {
             return Ok(());
         }
-        Kind::Fail | Kind::Place | Kind::Jump | Kind::Entry => "a label",
-        Kind::Start => return label_or_atom(file, position, arg, &["no_fail", "resume"]),
-        Kind::FunTag => match arg {
+        OperandKind::Fail | OperandKind::Place | OperandKind::Jump | OperandKind::Entry => {
+            "a label"
+        }
+        OperandKind::Start => return label_or_atom(file, position, arg, &["no_fail", "resume"]),
+        OperandKind::FunTag => match arg {
             Operand::Unsigned(_) => return index(position, arg, "fun", file.lambdas.len()),
             _ => return label_or_atom(file, position, arg, &["safe", "unsafe"]),
         },
-        Kind::Y | Kind::WriteY => match arg {
+        OperandKind::Y | OperandKind::WriteY => match arg {
             Operand::Y(_) => return register(file, position, arg),
             _ => "a Y register",
         },
-        Kind::ReadFloat | Kind::WriteFloat => match arg {
+        OperandKind::ReadFloat | OperandKind::WriteFloat => match arg {
             Operand::Float(_) => return float_register(position, arg),
             _ => "a float register",
         },
-        Kind::AnySource | Kind::AnyRegister => match (arg, kind) {
+        OperandKind::AnySource | OperandKind::AnyRegister => match (arg, kind) {
             (Operand::Float(_), _) => return float_register(position, arg),
-            (_, Kind::AnySource) => return source(file, position, arg),
+            (_, OperandKind::AnySource) => return source(file, position, arg),
             _ => return register(file, position, arg),
         },
-        Kind::Atom => match arg {
+        OperandKind::Atom => match arg {
             Operand::Atom(_) => return source(file, position, arg),
             _ => "an atom",
         },
-        Kind::Size => match arg {
+        OperandKind::Size => match arg {
             Operand::Unsigned(_) => return at_most(position, arg, COUNT_MAX, "too large"),
             _ => return source(file, position, arg),
         },
-        Kind::Count => return at_most(position, arg, COUNT_MAX, "too large"),
-        Kind::Extent => return at_most(position, arg, u64::MAX, ""),
-        Kind::Arity => {
+        OperandKind::Count => return at_most(position, arg, COUNT_MAX, "too large"),
+        OperandKind::Extent => return at_most(position, arg, u64::MAX, ""),
+        OperandKind::Arity => {
             return at_most(
                 position,
                 arg,
@@ -80,25 +92,27 @@ fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Re
                 "functions have up to 255 arguments",
             );
         }
-        Kind::Live => return at_most(position, arg, REGISTERS_MAX, "there are 1024 X registers"),
-        Kind::FrameWords => {
+        OperandKind::Live => {
+            return at_most(position, arg, REGISTERS_MAX, "there are 1024 X registers");
+        }
+        OperandKind::FrameWords => {
             return at_most(position, arg, FRAME_WORDS_MAX, "frames have up to 1024 words");
         }
-        Kind::Unit => return at_most(position, arg, 256, "units have up to 256 bits"),
-        Kind::Heap => return heap(position, arg),
-        Kind::Import => return index(position, arg, "import", file.imports.len()),
-        Kind::Lambda => return index(position, arg, "fun", file.lambdas.len()),
-        Kind::Line => return line(file, position, arg),
-        Kind::Any => return Ok(()),
-        Kind::Values
-        | Kind::Arities
-        | Kind::Sources
-        | Kind::SourcePairs
-        | Kind::SourceAndTarget
-        | Kind::WriteYs
-        | Kind::Segments
-        | Kind::Updates
-        | Kind::Commands => match arg {
+        OperandKind::Unit => return at_most(position, arg, 256, "units have up to 256 bits"),
+        OperandKind::Heap => return heap(position, arg),
+        OperandKind::Import => return index(position, arg, "import", file.imports.len()),
+        OperandKind::Lambda => return index(position, arg, "fun", file.lambdas.len()),
+        OperandKind::Line => return line(file, position, arg),
+        OperandKind::Any => return Ok(()),
+        OperandKind::Values
+        | OperandKind::Arities
+        | OperandKind::Sources
+        | OperandKind::SourcePairs
+        | OperandKind::SourceAndTarget
+        | OperandKind::WriteYs
+        | OperandKind::Segments
+        | OperandKind::Updates
+        | OperandKind::Commands => match arg {
             Operand::List(elements) => return list(file, position, elements, kind),
             _ => "a list",
         },
@@ -217,24 +231,29 @@ fn heap(position: usize, arg: &Operand) -> Result<(), Fault> {
     }
 }
 
-fn list(file: &BeamFile, position: usize, elements: &[Operand], kind: Kind) -> Result<(), Fault> {
-    let group: &[Kind] = match kind {
-        Kind::Values => {
+fn list(
+    file: &BeamFile,
+    position: usize,
+    elements: &[Operand],
+    kind: OperandKind,
+) -> Result<(), Fault> {
+    let group: &[OperandKind] = match kind {
+        OperandKind::Values => {
             if elements.iter().step_by(2).any(is_register) {
                 return Err(Fault::OperandKind {
                     position,
                     expected: "a list of constants and labels",
                 });
             }
-            &[Kind::Source, Kind::Jump]
+            &[OperandKind::Source, OperandKind::Jump]
         }
-        Kind::Arities => &[Kind::Extent, Kind::Jump],
-        Kind::Sources => &[Kind::Source],
-        Kind::SourcePairs => &[Kind::Source, Kind::Source],
-        Kind::SourceAndTarget => &[Kind::Source, Kind::Target],
-        Kind::WriteYs => &[Kind::WriteY],
-        Kind::Segments => return segments(file, position, elements),
-        Kind::Updates => return updates(file, position, elements),
+        OperandKind::Arities => &[OperandKind::Extent, OperandKind::Jump],
+        OperandKind::Sources => &[OperandKind::Source],
+        OperandKind::SourcePairs => &[OperandKind::Source, OperandKind::Source],
+        OperandKind::SourceAndTarget => &[OperandKind::Source, OperandKind::Target],
+        OperandKind::WriteYs => &[OperandKind::WriteY],
+        OperandKind::Segments => return segments(file, position, elements),
+        OperandKind::Updates => return updates(file, position, elements),
         _ => return commands(file, position, elements),
     };
     if !elements.len().is_multiple_of(group.len()) {
@@ -263,7 +282,7 @@ fn segments(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<()
         });
     }
     for [kind, segment, unit, flags, value, size] in groups {
-        check_kind(file, position, kind, Kind::Atom)?;
+        check_kind(file, position, kind, OperandKind::Atom)?;
         let Operand::Atom(atom) = kind else { continue };
         let kind = file.atoms[*atom as usize].as_str();
         if !SEGMENT_TYPES.contains(&kind) {
@@ -272,12 +291,12 @@ fn segments(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<()
                 expected: "a list of segments of known types",
             });
         }
-        check_kind(file, position, segment, Kind::Count)?;
-        check_kind(file, position, unit, Kind::Unit)?;
-        check_kind(file, position, flags, Kind::Source)?;
-        check_kind(file, position, size, Kind::Source)?;
+        check_kind(file, position, segment, OperandKind::Count)?;
+        check_kind(file, position, unit, OperandKind::Unit)?;
+        check_kind(file, position, flags, OperandKind::Source)?;
+        check_kind(file, position, size, OperandKind::Source)?;
         if kind != "string" {
-            check_kind(file, position, value, Kind::Source)?;
+            check_kind(file, position, value, OperandKind::Source)?;
             continue;
         }
         let Operand::Int(bytes @ 0..) = size else {
@@ -286,7 +305,7 @@ fn segments(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<()
                 expected: "a list with the sizes of its strings",
             });
         };
-        check_kind(file, position, value, Kind::Count)?;
+        check_kind(file, position, value, OperandKind::Count)?;
         string(file, position, unsigned(value), *bytes as u64)?;
     }
     Ok(())
@@ -314,7 +333,7 @@ fn updates(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<(),
         if !matches!(index, Operand::Unsigned(1..=COUNT_MAX)) {
             return Err(Fault::OperandKind { position, expected: "a list of indexes and values" });
         }
-        check_kind(file, position, value, Kind::Source)?;
+        check_kind(file, position, value, OperandKind::Source)?;
     }
     Ok(())
 }
@@ -361,15 +380,15 @@ pub(super) fn split_commands<'a>(
             ("integer" | "binary", [live, flags, size, unit, destination, tail @ ..])
                 if extent(size) && count(unit) =>
             {
-                check_kind(file, position, live, Kind::Live)?;
-                check_kind(file, position, flags, Kind::Source)?;
-                check_kind(file, position, destination, Kind::Register)?;
+                check_kind(file, position, live, OperandKind::Live)?;
+                check_kind(file, position, flags, OperandKind::Source)?;
+                check_kind(file, position, destination, OperandKind::Register)?;
                 each(Command::Get { live: unsigned(live) as u32, destination })?;
                 tail
             }
             ("get_tail", [live, unit, destination, tail @ ..]) if count(unit) => {
-                check_kind(file, position, live, Kind::Live)?;
-                check_kind(file, position, destination, Kind::Register)?;
+                check_kind(file, position, live, OperandKind::Live)?;
+                check_kind(file, position, destination, OperandKind::Register)?;
                 each(Command::Get { live: unsigned(live) as u32, destination })?;
                 tail
             }

@@ -6,7 +6,7 @@ use super::shape::{self, Command, elements, label, unsigned};
 use super::state::{CatchKind, Frame, Grant, RegSet, Registers, State, Tag};
 use super::{Amendment, ContextCall, Fault, Known};
 use crate::file::{Op, Operand};
-use crate::genop::{Kind, Opcode, Traits};
+use crate::genop::{Opcode, OperandKind, Traits};
 
 /// Positions of operands in an instruction, lowest first.
 #[derive(Clone, Default)]
@@ -245,29 +245,37 @@ impl Flow<'_> {
         let mut effects = Effects::default();
         for (at, (arg, kind)) in op.args.iter().zip(op.opcode.kinds()).enumerate() {
             match kind {
-                Kind::Source
+                OperandKind::Source
                     if op.opcode == Opcode::GcBif1
                         && self.imports[unsigned(&op.args[2]) as usize] == Known::SizesContexts =>
                 {
                     read_any(state, arg)?;
                 }
-                Kind::Source | Kind::Register | Kind::Size => read(state, arg)?,
-                Kind::MaybeContext | Kind::Context => read_any(state, arg)?,
-                Kind::Target
-                | Kind::NewContext
-                | Kind::WriteY
-                | Kind::WriteYs
-                | Kind::WriteFloat => effects.writes.add(at),
-                Kind::Fail | Kind::Jump | Kind::Start | Kind::Values | Kind::Arities => {
+                OperandKind::Source | OperandKind::Register | OperandKind::Size => {
+                    read(state, arg)?
+                }
+                OperandKind::MaybeContext | OperandKind::Context => read_any(state, arg)?,
+                OperandKind::Target
+                | OperandKind::NewContext
+                | OperandKind::WriteY
+                | OperandKind::WriteYs
+                | OperandKind::WriteFloat => effects.writes.add(at),
+                OperandKind::Fail
+                | OperandKind::Jump
+                | OperandKind::Start
+                | OperandKind::Values
+                | OperandKind::Arities => {
                     effects.branches.add(at);
                 }
-                Kind::ReadFloat => read_float(state, arg)?,
-                Kind::Sources | Kind::SourcePairs => read_all(state, elements(arg).iter())?,
-                Kind::Updates => read_all(state, elements(arg).iter().skip(1).step_by(2))?,
-                Kind::Segments => read_segments(state, elements(arg))?,
-                Kind::Live => effects.live = Some(unsigned(arg) as u32),
-                Kind::Heap => effects.heap = Some(shape::grant(arg)),
-                Kind::SourceAndTarget => {
+                OperandKind::ReadFloat => read_float(state, arg)?,
+                OperandKind::Sources | OperandKind::SourcePairs => {
+                    read_all(state, elements(arg).iter())?
+                }
+                OperandKind::Updates => read_all(state, elements(arg).iter().skip(1).step_by(2))?,
+                OperandKind::Segments => read_segments(state, elements(arg))?,
+                OperandKind::Live => effects.live = Some(unsigned(arg) as u32),
+                OperandKind::Heap => effects.heap = Some(shape::grant(arg)),
+                OperandKind::SourceAndTarget => {
                     read_all(state, elements(arg).iter().step_by(2))?;
                     effects.writes.add(at);
                 }
@@ -290,12 +298,12 @@ impl Flow<'_> {
                 Operand::Label(_) if traits.guard => {
                     self.guard_fail(&op.args[at], op.args.last(), state)?;
                 }
-                Operand::Label(label) if kinds.contains(&Kind::MaybeContext) => {
+                Operand::Label(label) if kinds.contains(&OperandKind::MaybeContext) => {
                     // What cannot be matched is no context.
                     let mut failed = state.clone();
                     let source = kinds
                         .iter()
-                        .position(|&kind| kind == Kind::MaybeContext)
+                        .position(|&kind| kind == OperandKind::MaybeContext)
                         .expect("just found");
                     failed.contexts.set(&op.args[source], false);
                     self.branch(*label, &failed)?;
@@ -510,7 +518,7 @@ fn write_operands(
     let kinds = op.opcode.kinds();
     for at in writes {
         match &op.args[at] {
-            Operand::List(pairs) if kinds[at] == Kind::SourceAndTarget => {
+            Operand::List(pairs) if kinds[at] == OperandKind::SourceAndTarget => {
                 write_all(state, pairs.iter().skip(1).step_by(2))?;
                 pairs
                     .iter()
@@ -524,7 +532,7 @@ fn write_operands(
             Operand::Float(register) => state.floats.insert(*register),
             register => {
                 write(state, register)?;
-                state.set_context(register, kinds[at] == Kind::NewContext);
+                state.set_context(register, kinds[at] == OperandKind::NewContext);
                 mark_fragile(state, register, fragile);
             }
         }

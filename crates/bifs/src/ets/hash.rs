@@ -172,7 +172,7 @@ impl HashTable {
     /// The key after this one in the order of the table. `Err` when the key is not there.
     pub fn next(&self, key: Term, hash: u32) -> Result<Option<Term>, ()> {
         let bucket = self.bucket_of(hash);
-        // Whoever asks for the next key will mostly ask for those after it: their objects lie
+        // A program that asks for the next key mostly asks for those after it: their objects lie
         // anywhere in memory.
         for ahead in self.buckets.iter().skip(bucket + 1).take(AHEAD_BUCKETS) {
             // SAFETY: buckets are chains of live objects.

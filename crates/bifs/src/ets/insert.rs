@@ -2,7 +2,7 @@
 
 use super::hash::hash_of;
 use super::object::Head;
-use super::table::{Access, Kind, Storage, Table};
+use super::table::{Access, Storage, Table, TableKind};
 use super::{One, done, register_of};
 use crate::args::list_of;
 use crate::long;
@@ -18,7 +18,8 @@ pub(super) fn object_of(table: &Table, term: Term) -> Result<Tuple, BifExit> {
 
 /// A stored copy of the object.
 pub(super) fn stored(table: &Table, object: Tuple) -> *mut Head {
-    let hash = if table.kind == Kind::OrderedSet { 0 } else { hash_of(object.get(table.keypos)) };
+    let hash =
+        if table.kind == TableKind::OrderedSet { 0 } else { hash_of(object.get(table.keypos)) };
     Head::new(object.term(), hash)
 }
 

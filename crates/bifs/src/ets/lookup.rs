@@ -2,7 +2,7 @@
 
 use super::hash::hash_of;
 use super::object::Head;
-use super::table::{Access, Kind, Storage, Table};
+use super::table::{Access, Storage, Table, TableKind};
 use super::{WORDS_PER_REDUCTION, copy_out, done, register_of};
 use crossbeam_epoch::pin;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
@@ -19,7 +19,7 @@ pub(super) fn each_with_key(table: &Table, key: Term, mut visit: impl FnMut(&Hea
         Storage::Hash(shards) => {
             let hash = hash_of(key);
             let shard = Table::shard(shards, hash).read();
-            if table.kind == Kind::Set {
+            if table.kind == TableKind::Set {
                 if let Some(object) = shard.get(key, hash) {
                     visit(object);
                 }
@@ -66,7 +66,11 @@ fn lookup_element(p: &mut Process, id: Term, key: Term, position: Term) -> BifRe
         position.as_small().filter(|&position| position >= 1).ok_or(BifExit::BADARG)? as usize - 1;
     let list = lookup_in(p, table, key, |object| object.tuple().elements().get(at).copied())?;
     let Some(cell) = list.as_cons() else { return Err(BifExit::Caused(am::BADKEY)) };
-    Ok(if matches!(table.kind, Kind::Set | Kind::OrderedSet) { cell.head() } else { list })
+    Ok(if matches!(table.kind, TableKind::Set | TableKind::OrderedSet) {
+        cell.head()
+    } else {
+        list
+    })
 }
 
 /// A key that is not there has the value `default`.

@@ -2,7 +2,7 @@
 
 use super::object::OwnedTerm;
 use super::register_of;
-use super::table::{Heir, Kind, Protection, Tuning, Wanted, WriteConcurrency};
+use super::table::{Heir, NewTable, Protection, TableKind, Tuning, WriteConcurrency};
 use crate::args::{atom_of, list_of, pair_of, size_of};
 use crossbeam_epoch::pin;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
@@ -11,10 +11,10 @@ use swarmrt_term::{Term, am, atom};
 #[bif("ets:new/2")]
 fn new(p: &mut Process, name: Term, options: Term) -> BifResult {
     let name = atom_of(name)?;
-    let mut wanted = Wanted {
+    let mut wanted = NewTable {
         name,
         named: false,
-        kind: Kind::Set,
+        kind: TableKind::Set,
         protection: Protection::Protected,
         keypos: 0,
         heir: None,
@@ -23,7 +23,7 @@ fn new(p: &mut Process, name: Term, options: Term) -> BifResult {
     for option in list_of(options)? {
         new_option(&mut wanted, option)?;
     }
-    if wanted.kind == Kind::OrderedSet
+    if wanted.kind == TableKind::OrderedSet
         && matches!(wanted.tuning.write_concurrency, WriteConcurrency::Locks(_))
     {
         return Err(BifExit::BADARG);
@@ -33,11 +33,12 @@ fn new(p: &mut Process, name: Term, options: Term) -> BifResult {
     Ok(table.id(p))
 }
 
-fn new_option(wanted: &mut Wanted, option: Term) -> Result<(), BifExit> {
+fn new_option(wanted: &mut NewTable, option: Term) -> Result<(), BifExit> {
     if let Some(name) = option.as_atom() {
-        if let Some(kind) = [Kind::Set, Kind::OrderedSet, Kind::Bag, Kind::DuplicateBag]
-            .into_iter()
-            .find(|kind| kind.atom() == name)
+        if let Some(kind) =
+            [TableKind::Set, TableKind::OrderedSet, TableKind::Bag, TableKind::DuplicateBag]
+                .into_iter()
+                .find(|kind| kind.atom() == name)
         {
             wanted.kind = kind;
         } else if let Some(protection) = Protection::of(name) {

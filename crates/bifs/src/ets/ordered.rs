@@ -127,8 +127,8 @@ impl<'a> Iterator for Walk<'a> {
     }
 }
 
-/// Objects that follow each other, for programs that ask for one neighbour after the other, and
-/// mostly for the object, too, or take it out.
+/// Objects that follow each other, for programs that walk from key to key and mostly also look up
+/// each object or take it out.
 #[derive(Default)]
 struct Run {
     reverse: bool,
@@ -219,8 +219,8 @@ impl OrderedTable {
         let Some(old) = self.tree.take(&Slot::probe(key)) else { return Change::default() };
         let is_walked = self.is_walked();
         let run = self.run.get_mut();
-        // Who takes out what the walk has come to will ask for the next. A key that is a word can
-        // stay without its object.
+        // A program that takes out the object it has walked to asks for the next key. A key that is
+        // an immediate can stay without its object.
         if is_walked && old.key.is_immediate() && run.last(old.key).is_some() {
             run.objects[run.at].1 = std::ptr::null_mut();
             *self.walked.get_mut() += 1;
@@ -269,8 +269,8 @@ impl OrderedTable {
     pub fn previous(&self, key: Term) -> Option<Term> {
         self.neighbour(key, true)
     }
-    /// The key behind `key`, or the one before it. Whoever asks for that of the answer, too, walks
-    /// through the table: then more are read at once.
+    /// The key behind `key`, or the one before it. A program that then asks for the answer's
+    /// neighbour walks through the table: from there on several keys are read at once.
     fn neighbour(&self, key: Term, reverse: bool) -> Option<Term> {
         let Some(mut run) = self.run.try_lock() else {
             return self.neighbours(key, reverse).next().map(|(key, _)| key);

@@ -22,21 +22,21 @@ use swarmrt_term::{Alloc, Atom, AtomMap, RefKind, Term, am, atom};
 
 /// The type of a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum TableKind {
     Set,
     OrderedSet,
     Bag,
     DuplicateBag,
 }
 
-impl Kind {
+impl TableKind {
     /// The type's name, as `ets:new/2` takes it.
     pub fn atom(self) -> Atom {
         match self {
-            Kind::Set => am::SET,
-            Kind::OrderedSet => am::ORDERED_SET,
-            Kind::Bag => am::BAG,
-            Kind::DuplicateBag => am::DUPLICATE_BAG,
+            TableKind::Set => am::SET,
+            TableKind::OrderedSet => am::ORDERED_SET,
+            TableKind::Bag => am::BAG,
+            TableKind::DuplicateBag => am::DUPLICATE_BAG,
         }
     }
 }
@@ -107,8 +107,8 @@ pub struct Tuning {
 }
 
 impl Tuning {
-    /// What of it means something for such a table: a private one has a single writer.
-    fn of(self, kind: Kind, protection: Protection) -> Tuning {
+    /// The settings that have an effect on such a table: a private one has a single writer.
+    fn of(self, kind: TableKind, protection: Protection) -> Tuning {
         let write_concurrency = if protection == Protection::Private {
             WriteConcurrency::Off
         } else {
@@ -116,7 +116,7 @@ impl Tuning {
         };
         let usual = match write_concurrency {
             WriteConcurrency::Off => false,
-            WriteConcurrency::On => kind == Kind::OrderedSet,
+            WriteConcurrency::On => kind == TableKind::OrderedSet,
             WriteConcurrency::Auto | WriteConcurrency::Locks(_) => true,
         };
         let decentralized = write_concurrency != WriteConcurrency::Off
@@ -138,7 +138,7 @@ pub struct Table {
     slot: u32,
     name: AtomicU32,
     pub named: bool,
-    pub kind: Kind,
+    pub kind: TableKind,
     protection: AtomicU8,
     /// Counted from 0.
     pub keypos: usize,
@@ -183,7 +183,8 @@ impl Table {
     }
     /// Words of memory, as OTP counts them for `ets:info(Table, memory)`.
     pub fn words(&self) -> usize {
-        let base = if self.kind == Kind::OrderedSet { BASE_WORDS_ORDERED } else { BASE_WORDS_HASH };
+        let base =
+            if self.kind == TableKind::OrderedSet { BASE_WORDS_ORDERED } else { BASE_WORDS_HASH };
         (base + self.words.load(Ordering::Relaxed)).max(0) as usize
     }
     /// Whether objects have to stay where they are. Writers ask when they have the lock of the part
@@ -283,8 +284,8 @@ impl Table {
         if gone && let Storage::Hash(shards) = &self.storage {
             for shard in shards {
                 let mut shard = shard.write();
-                // Who fixes it meanwhile may be walking over what was marked as deleted; then that
-                // stays.
+                // A process that fixes the table meanwhile may be walking over objects that are
+                // marked as deleted: they stay.
                 if self.is_fixed() {
                     break;
                 }
@@ -304,10 +305,10 @@ fn mark_all(shard: &mut HashTable) {
 }
 
 /// What is asked for when a table is made.
-pub struct Wanted {
+pub struct NewTable {
     pub name: Atom,
     pub named: bool,
-    pub kind: Kind,
+    pub kind: TableKind,
     pub protection: Protection,
     pub keypos: usize,
     pub heir: Option<Heir>,
@@ -445,7 +446,7 @@ impl Register {
     pub fn create<'g>(
         &self,
         p: &Process,
-        wanted: Wanted,
+        wanted: NewTable,
         guard: &'g Guard,
     ) -> Result<&'g Table, BifExit> {
         let mut names = wanted.named.then(|| self.names.write());
@@ -476,14 +477,16 @@ impl Register {
             }
         }
         let duplicates = match wanted.kind {
-            Kind::Set | Kind::OrderedSet => Duplicates::None,
-            Kind::Bag => Duplicates::Different,
-            Kind::DuplicateBag => Duplicates::Any,
+            TableKind::Set | TableKind::OrderedSet => Duplicates::None,
+            TableKind::Bag => Duplicates::Different,
+            TableKind::DuplicateBag => Duplicates::Any,
         };
         let tuning = wanted.tuning.of(wanted.kind, wanted.protection);
         let shards = if tuning.write_concurrency == WriteConcurrency::Off { 1 } else { SHARDS };
         let storage = match wanted.kind {
-            Kind::OrderedSet => Storage::Ordered(RwLock::new(OrderedTable::new(wanted.keypos))),
+            TableKind::OrderedSet => {
+                Storage::Ordered(RwLock::new(OrderedTable::new(wanted.keypos)))
+            }
             _ => Storage::Hash(
                 (0..shards)
                     .map(|_| RwLock::new(HashTable::new(wanted.keypos, duplicates, shards)))

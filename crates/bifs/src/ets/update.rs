@@ -4,7 +4,7 @@ use super::hash::{Verdict, hash_of};
 use super::insert::object_of;
 use super::lookup::has_key;
 use super::object::Head;
-use super::table::{Access, Kind, Storage, Table};
+use super::table::{Access, Storage, Table, TableKind};
 use super::{One, done, register_of};
 use crate::args::{list_of, pair_of};
 use crossbeam_epoch::pin;
@@ -94,7 +94,7 @@ fn update_object<R>(
 }
 
 fn is_set(table: &Table) -> Result<(), BifExit> {
-    if matches!(table.kind, Kind::Set | Kind::OrderedSet) {
+    if matches!(table.kind, TableKind::Set | TableKind::OrderedSet) {
         Ok(())
     } else {
         Err(BifExit::Caused(atom!("table_type")))
@@ -211,7 +211,7 @@ fn update_or_insert<R>(
     elements[table.keypos] = key;
     let mut heap = FragmentHeap::new();
     let fresh = heap.tuple(&elements);
-    let hash = if table.kind == Kind::OrderedSet { 0 } else { hash_of(key) };
+    let hash = if table.kind == TableKind::OrderedSet { 0 } else { hash_of(key) };
     let mut object = Head::new(fresh, hash);
     // SAFETY: just made, and still ours.
     let (result, verdict) = change(unsafe { &mut *object });

@@ -9,7 +9,7 @@ use swarmrt_term::{Atom, Term, atom};
 /// Sends to whatever stands for a receiver; ports are sent commands.
 fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delivery, BifExit> {
     let Some(recipient) = Recipient::of(p.vm, to) else {
-        // Who traces it sees what it tried to send.
+        // A tracer sees what the process tried to send.
         if p.trace.flags != 0 && to.is_atom() {
             p.trace_sent(to, message, true);
         }

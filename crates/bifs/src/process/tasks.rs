@@ -182,8 +182,9 @@ struct SystemTask<A: FnOnce(&'static Vm, Term)> {
     work: fn(&mut Process, Option<Atom>) -> Option<Term>,
     argument: Option<Atom>,
     answer: Option<A>,
-    /// Who uses old code has one more turn to leave it: calls of a module that is loaded anew end
-    /// in it when a turn does, and purging it must not kill everybody who calls it often.
+    /// A process in old code has one more turn to leave it: a turn that ends in a call of the
+    /// reloaded module ends in old code, and purging must not kill every process that calls it
+    /// often.
     again: bool,
 }
 

@@ -504,9 +504,9 @@ fn run_once(
     long: bool,
     args: &[Term; 4],
 ) -> BifResult {
-    let wanted = options
-        .capture
-        .map_or(Ok(Wanted::DEFAULT), |(values, kind)| Wanted::parse(values, kind, code))?;
+    let wanted = options.capture.map_or(Ok(WantedCaptures::DEFAULT), |(values, kind)| {
+        WantedCaptures::parse(values, kind, code)
+    })?;
     let bytes = match subject.as_bits() {
         Some(bits) if bits.is_binary() => bits.to_bytes(),
         _ => match iodata_bytes(subject, QUICK_SUBJECT_BYTES) {
@@ -554,7 +554,7 @@ enum CaptureKind {
 }
 
 /// What is to be told of a match.
-struct Wanted {
+struct WantedCaptures {
     kind: CaptureKind,
     groups: WantedGroups,
 }
@@ -568,10 +568,11 @@ enum WantedGroups {
     Listed(Vec<Vec<usize>>),
 }
 
-impl Wanted {
-    const DEFAULT: Wanted = Wanted { kind: CaptureKind::Index, groups: WantedGroups::From(0) };
+impl WantedCaptures {
+    const DEFAULT: WantedCaptures =
+        WantedCaptures { kind: CaptureKind::Index, groups: WantedGroups::From(0) };
 
-    fn parse(values: Term, kind: Term, code: &Code) -> Result<Wanted, BifExit> {
+    fn parse(values: Term, kind: Term, code: &Code) -> Result<WantedCaptures, BifExit> {
         let kind = match kind.as_atom().map(Atom::name) {
             Some("index") => CaptureKind::Index,
             Some("list") => CaptureKind::List,
@@ -602,7 +603,7 @@ impl Wanted {
                     .collect::<Result<_, _>>()?,
             ),
         };
-        Ok(Wanted { kind, groups })
+        Ok(WantedCaptures { kind, groups })
     }
 
     fn build(&self, p: &mut Process, subject: Term, bytes: &[u8], groups: &[Group]) -> Term {

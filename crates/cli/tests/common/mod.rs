@@ -135,7 +135,7 @@ pub fn run(command: &mut Command) -> Output {
     run_within(command, Duration::from_secs(60 * minutes))
 }
 
-/// The same with a time limit.
+/// Runs a command to its end within a time limit.
 /// # Panics
 /// When it takes longer.
 pub fn run_within(command: &mut Command, limit: Duration) -> Output {

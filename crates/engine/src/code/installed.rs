@@ -2,7 +2,7 @@
 //! and their machine code. It belongs to the module, and goes when the module goes.
 
 use super::memory::CodeMemory;
-use super::re_entry::{LoopSymbol, Place, ReEntries, ReEntry};
+use super::re_entry::{LoopSymbol, ReEntries, ReEntry, ReEntryKey};
 use super::relocations::Relocations;
 use crate::cell::{cell_code, replace_cell_code, set_cell_code};
 use crate::compiler::BaselineCode;
@@ -43,7 +43,7 @@ pub enum InstalledAt {
     /// On a cell of the module.
     Cell(u32),
     /// Among the re-entries.
-    ReEntry(Place, LoopSymbol),
+    ReEntry(ReEntryKey, LoopSymbol),
 }
 
 impl Code {
@@ -72,7 +72,7 @@ impl Code {
 
 /// The state of one function: its samples, and its machine code.
 #[derive(Default)]
-pub struct Function {
+pub struct FunctionState {
     /// Samples of pieces without code, by the number of the cell before them.
     times: Vec<(u32, Arc<AtomicU32>)>,
     /// Whether floats were sampled among its arguments, or in terms that are.
@@ -110,7 +110,7 @@ impl Baseline {
     }
 }
 
-impl Function {
+impl FunctionState {
     /// The counter of samples of the piece behind a cell.
     pub fn times(&mut self, cell: u32) -> &Arc<AtomicU32> {
         let known = self.times.iter().position(|&(other, _)| other == cell);
@@ -140,7 +140,7 @@ impl Function {
 /// The functions of a module version that were sampled or have machine code, by number.
 pub struct Functions {
     installed: Arc<Installed>,
-    functions: Mutex<HashMap<usize, Function>>,
+    functions: Mutex<HashMap<usize, FunctionState>>,
     /// Whether there is code that has not been kept yet.
     has_news: AtomicBool,
     /// Whether there was code from an earlier run.
@@ -167,7 +167,7 @@ impl Functions {
     }
 
     /// Calls `with` with the state of a function, under the lock of all.
-    pub fn with<R>(&self, number: usize, with: impl FnOnce(&mut Function) -> R) -> R {
+    pub fn with<R>(&self, number: usize, with: impl FnOnce(&mut FunctionState) -> R) -> R {
         with(self.functions.lock().entry(number).or_default())
     }
 
@@ -188,7 +188,13 @@ impl Functions {
         });
     }
     /// Installs code that resumes in an inlined loop.
-    pub fn install_re_entry(&self, number: usize, code: Code, place: Place, re_entry: ReEntry) {
+    pub fn install_re_entry(
+        &self,
+        number: usize,
+        code: Code,
+        place: ReEntryKey,
+        re_entry: ReEntry,
+    ) {
         self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
         self.keep(number, code, || self.installed.re_entries.put(place, re_entry));
     }
@@ -258,13 +264,13 @@ impl Functions {
         }
     }
 
-    /// When a function with machine code was last seen, as [`Function::last_seen`], and the bytes
-    /// of all machine code of the module. `None` when no function has any.
+    /// When a function with machine code was last seen ([`FunctionState::last_seen`]), and the
+    /// bytes of all machine code of the module. `None` when no function has any.
     pub fn compiled(&self) -> Option<(u64, usize)> {
         let functions = self.functions.lock();
         let compiled = || functions.values().filter(|function| function.has_code());
         let last_seen = compiled().map(|function| function.last_seen).max()?;
-        Some((last_seen, compiled().map(Function::bytes).sum()))
+        Some((last_seen, compiled().map(FunctionState::bytes).sum()))
     }
 
     /// Has no code be found any more, and forgets what was seen.
@@ -303,7 +309,7 @@ pub struct Uninstalled {
 impl Drop for Functions {
     fn drop(&mut self) {
         let functions = std::mem::take(self.functions.get_mut());
-        let bytes = functions.values().map(Function::bytes).sum();
+        let bytes = functions.values().map(FunctionState::bytes).sum();
         self.installed.bytes.fetch_sub(bytes, Ordering::Relaxed);
         let codes = functions.into_values().flat_map(|function| function.codes);
         let (re_entries, _): (Vec<Code>, Vec<Code>) =

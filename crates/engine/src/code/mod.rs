@@ -13,5 +13,5 @@ pub mod unwind;
 pub use glue::{EnterFn, Glue, Question, Stub};
 pub use installed::{Code, Functions, Installed, InstalledAt, Uninstalled, cell_at};
 pub use memory::{CodeMemory, mapped_bytes};
-pub use re_entry::{ARGUMENTS_MAX, LoopSymbol, Place, ReEntries, ReEntry};
+pub use re_entry::{ARGUMENTS_MAX, LoopSymbol, ReEntries, ReEntry, ReEntryKey};
 pub use relocations::{Fixup, Relocations, Symbol};

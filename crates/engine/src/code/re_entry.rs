@@ -6,8 +6,8 @@
 //! own machine code does not know the fun. So there is a piece that begins in the inlined loop; it
 //! is found by where the process stands and by the fun that it holds.
 //!
-//! Whoever finds such a piece is pinned, as all who run machine code. So when one is removed here
-//! first, its memory can be freed once all have unpinned that are pinned now.
+//! A thread that finds such a piece is pinned, as every thread that runs machine code. A piece is
+//! removed here first; its memory can be freed once the threads that are pinned then have unpinned.
 
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use swarmrt_term::Term;
 
 /// The key of a re-entry: the function at which a process stands, and the fun that it passes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Place {
+pub struct ReEntryKey {
     /// The address of the entry cell of the function that is a loop.
     cell: usize,
     /// The entry of the fun, and the number of the argument that it is.
@@ -27,14 +27,15 @@ pub struct Place {
     argument: usize,
 }
 
-impl Place {
+impl ReEntryKey {
     /// `cell` is the address of the function's entry cell; `argument` counts from 0.
-    pub fn new(cell: u64, fun: FunPtr, argument: usize) -> Place {
-        Place { cell: cell as usize, fun: fun.0 as usize, argument }
+    pub fn new(cell: u64, fun: FunPtr, argument: usize) -> ReEntryKey {
+        ReEntryKey { cell: cell as usize, fun: fun.0 as usize, argument }
     }
 }
 
-/// A [`Place`] and its [`ReEntry`] without addresses, as the code cache keeps them for another run.
+/// A [`ReEntryKey`] and its [`ReEntry`] without addresses, as the code cache keeps them for another
+/// run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LoopSymbol {
     /// The module of the function that is a loop, by the number of its name, and the function's
@@ -80,24 +81,24 @@ pub const ARGUMENTS_MAX: usize = 4;
 /// The pieces that begin in inlined loops, by the place of the process that may enter them.
 #[derive(Default)]
 pub struct ReEntries {
-    known: RwLock<HashMap<Place, ReEntry>>,
+    known: RwLock<HashMap<ReEntryKey, ReEntry>>,
     /// How many pieces there are: a search looks here first, without the lock.
     count: AtomicUsize,
 }
 
 impl ReEntries {
     /// Whether there is a piece for a place, of the current versions of its modules.
-    pub fn is_known(&self, place: Place) -> bool {
+    pub fn is_known(&self, place: ReEntryKey) -> bool {
         self.known.read().get(&place).is_some_and(|known| known.is_current(place.fun))
     }
     /// Adds the piece for a place, instead of the one that was there.
-    pub fn put(&self, place: Place, re_entry: ReEntry) {
+    pub fn put(&self, place: ReEntryKey, re_entry: ReEntry) {
         let mut known = self.known.write();
         known.insert(place, re_entry);
         self.count.store(known.len(), Ordering::Relaxed);
     }
     /// Forgets a piece, if it is still the one for its place.
-    pub fn remove(&self, place: Place, code: u64) {
+    pub fn remove(&self, place: ReEntryKey, code: u64) {
         let mut known = self.known.write();
         if known.get(&place).is_some_and(|re_entry| re_entry.code == code) {
             known.remove(&place);
@@ -114,7 +115,7 @@ impl ReEntries {
         let cell = ip.wrapping_sub(1) as usize;
         let found = (0..arguments.len().min(ARGUMENTS_MAX)).find_map(|argument| {
             let fun = arguments[argument].as_local_fun()?;
-            let place = Place { cell, fun: fun.entry_ptr() as usize, argument };
+            let place = ReEntryKey { cell, fun: fun.entry_ptr() as usize, argument };
             let known = *self.known.read().get(&place)?;
             // One that was read from a file may have any number of free variables.
             (known.is_current(place.fun) && fun.free().len() == known.free).then_some(known.code)

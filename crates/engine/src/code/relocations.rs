@@ -3,7 +3,7 @@
 
 use super::build::here;
 use super::glue::Glue;
-use super::re_entry::{LoopSymbol, Place, ReEntry};
+use super::re_entry::{LoopSymbol, ReEntry, ReEntryKey};
 use crate::layout::address_in;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
@@ -195,13 +195,13 @@ impl Resolver<'_> {
         (export.entry() as u64 == wanted && export.changes() == changes).then_some(changes)
     }
     /// How code that goes on in a loop is found, and when it may be.
-    pub fn re_entry(&self, symbol: LoopSymbol, code: u64) -> Option<(Place, ReEntry)> {
+    pub fn re_entry(&self, symbol: LoopSymbol, code: u64) -> Option<(ReEntryKey, ReEntry)> {
         let LoopSymbol { module, cell, fun, argument, function, arity, export_cell, lambda, free } =
             symbol;
         let export = self.export(module, function, arity)?;
         let changes = self.changes_when_at(export, module, export_cell)?;
         let own = |at: u32| self.resolve(Symbol::Instr(at));
-        let place = Place::new(
+        let place = ReEntryKey::new(
             self.resolve(Symbol::OtherInstr { module, at: cell })?,
             self.module.funs.get(fun as usize)?.ptr(),
             argument as usize,

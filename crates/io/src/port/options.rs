@@ -109,7 +109,7 @@ pub fn parse_name(name: Term) -> Option<Source> {
 }
 
 impl Default for Options {
-    /// Those of a port of which nothing is said.
+    /// The options of a port when none are given.
     fn default() -> Options {
         Options {
             framing: Framing::Stream,
@@ -127,7 +127,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Those of a port that gives binaries.
+    /// The defaults, but the port sends binaries.
     pub fn binary() -> Options {
         Options { binary: true, ..Options::default() }
     }

@@ -231,7 +231,7 @@ impl Watcher for Program {
         }
         if is_done {
             let mut lingering = vm.extension::<Lingering>().0.lock();
-            // Whoever calls keeps it until it returns.
+            // The caller keeps it until it returns.
             lingering.retain(|other| !std::ptr::eq(&raw const **other, self));
         }
     }

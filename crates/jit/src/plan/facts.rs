@@ -62,10 +62,10 @@ pub const SMALL_MIN: i64 = -(1 << 61);
 /// The greatest small integer.
 pub const SMALL_MAX: i64 = (1 << 61) - 1;
 
-/// Where the value of a register is. Of the Y registers, only those with [`Word`](Place::Word) are
-/// in memory.
+/// Where the value of a register is. Y registers are in memory iff they have
+/// [`Word`](Location::Word).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum Location {
     /// A word.
     Word,
     /// A float, in a machine register for floats.
@@ -95,14 +95,14 @@ pub fn scalar_number(register: Dst) -> Option<usize> {
     if register.is_y() { None } else { register.index().checked_sub(FIRST_PART.into()) }
 }
 
-impl Place {
+impl Location {
     /// Whether the value is in a machine register for floats, there alone or as a word, too.
     pub fn has_float(self) -> bool {
-        matches!(self, Place::Float | Place::Both)
+        matches!(self, Location::Float | Location::Both)
     }
     /// Whether the value is a scalar-replaced tuple.
     pub fn is_scalars(self) -> bool {
-        matches!(self, Place::Scalars(_))
+        matches!(self, Location::Scalars(_))
     }
 }
 
@@ -110,14 +110,14 @@ impl Place {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fact {
     pub kinds: Kinds,
-    pub place: Place,
+    pub place: Location,
     /// Bounds of the number, if it is a small integer.
     pub min: i64,
     pub max: i64,
     /// How many elements it has, if it is a tuple: so many at least, or exactly.
     pub arity: u32,
     pub exact: bool,
-    /// Whose fun it is, if it is one of which that is known.
+    /// The entry of the fun, if it is a fun whose function is known.
     pub fun: Option<FunPtr>,
 }
 
@@ -129,7 +129,7 @@ impl Fact {
     pub const fn of(kinds: Kinds) -> Fact {
         Fact {
             kinds,
-            place: Place::Word,
+            place: Location::Word,
             min: SMALL_MIN,
             max: SMALL_MAX,
             arity: 0,
@@ -191,9 +191,9 @@ impl Fact {
         }
     }
     /// Whether a value is where another place expects it, or there as well.
-    fn is_where(self, expected: Place) -> bool {
+    fn is_where(self, expected: Location) -> bool {
         self.place == expected
-            || self.place == Place::Both && matches!(expected, Place::Word | Place::Float)
+            || self.place == Location::Both && matches!(expected, Location::Word | Location::Float)
     }
     /// Whether every value with this fact has the other, in a place that does for the other's.
     pub fn implies(self, other: Fact) -> bool {
@@ -230,7 +230,7 @@ impl Fact {
             BOUNDS.into_iter().find(|&bound| self.max <= bound).unwrap_or(SMALL_MAX)
         };
         if self.place.has_float() {
-            let place = if loops { Place::Float } else { self.place };
+            let place = if loops { Location::Float } else { self.place };
             return Fact { place, ..Fact::of(kind::FLOATS) };
         }
         Fact { min, max, ..self }
@@ -257,12 +257,15 @@ impl Facts {
     }
     /// The register has been written, with a word.
     pub fn set(&mut self, register: Dst, fact: Fact) {
-        let place =
-            if self.of(register).place == Place::Pending { Place::Pending } else { Place::Word };
+        let place = if self.of(register).place == Location::Pending {
+            Location::Pending
+        } else {
+            Location::Word
+        };
         self.put(register, Fact { place, ..fact });
     }
     /// The register's value has moved to `place`.
-    pub fn place(&mut self, register: Dst, place: Place) {
+    pub fn place(&mut self, register: Dst, place: Location) {
         let known = self.of(register);
         self.put(register, Fact { place, ..known });
     }
@@ -270,10 +273,10 @@ impl Facts {
     /// is to be taken from there.
     pub fn forget_floats(&mut self) {
         self.known.retain(|&raw, fact| {
-            scalar_number(Dst(raw)).is_none() && !matches!(fact.place, Place::Scalars(_))
+            scalar_number(Dst(raw)).is_none() && !matches!(fact.place, Location::Scalars(_))
         });
         for fact in self.known.values_mut().filter(|fact| fact.place.has_float()) {
-            fact.place = Place::Word;
+            fact.place = Location::Word;
         }
     }
     /// The X registers whose values are not words.
@@ -281,7 +284,7 @@ impl Facts {
         let without = |(&raw, fact): (&u16, &Fact)| {
             let register = Dst(raw);
             let is_x = !register.is_y() && scalar_number(register).is_none();
-            (is_x && matches!(fact.place, Place::Float | Place::Scalars(_)))
+            (is_x && matches!(fact.place, Location::Float | Location::Scalars(_)))
                 .then_some(register.index())
         };
         self.known.iter().filter_map(without).collect()
@@ -290,14 +293,14 @@ impl Facts {
     pub fn pending(&self) -> Vec<usize> {
         self.known
             .iter()
-            .filter(|&(&raw, fact)| Dst(raw).is_y() && fact.place != Place::Word)
+            .filter(|&(&raw, fact)| Dst(raw).is_y() && fact.place != Location::Word)
             .map(|(&raw, _)| Dst(raw).index())
             .collect()
     }
     /// The registers whose tuples are scalar-replaced, with where those are and how many.
     pub fn scalar_tuples(&self) -> Vec<(Dst, Slot, usize)> {
         let scalar_replaced = |(&raw, fact): (&u16, &Fact)| match fact.place {
-            Place::Scalars(slot) => Some((Dst(raw), slot, fact.arity as usize)),
+            Location::Scalars(slot) => Some((Dst(raw), slot, fact.arity as usize)),
             _ => None,
         };
         self.known.iter().filter_map(scalar_replaced).collect()
@@ -382,12 +385,12 @@ impl Facts {
                 continue;
             }
             let mut fact = fact.coarse(loops);
-            if let Place::Scalars(from) = fact.place {
+            if let Location::Scalars(from) = fact.place {
                 let slot = slots.next().expect("each has a slot of its own");
                 for index in 0..fact.arity as usize {
                     kept.put(scalar(slot, index), self.of(scalar(from, index)).coarse(loops));
                 }
-                fact.place = Place::Scalars(slot);
+                fact.place = Location::Scalars(slot);
             }
             kept.put(register, fact);
         }
@@ -398,7 +401,7 @@ impl Facts {
         let same = |(&raw, &fact): (&u16, &Fact)| {
             let expected = other.of(Dst(raw));
             expected == fact
-                || fact.place == Place::Both
+                || fact.place == Location::Both
                     && (!expected.place.has_float() || expected.kinds == fact.kinds)
         };
         self.mixed == other.mixed
@@ -469,7 +472,7 @@ mod tests {
         let in_slot = |slot: Slot, first: Fact| {
             let mut facts = Facts::default();
             facts.set(Dst::x(1), Fact::tuple(2, true));
-            facts.place(Dst::x(1), Place::Scalars(slot));
+            facts.place(Dst::x(1), Location::Scalars(slot));
             facts.set(scalar(slot, 0), first);
             facts
         };
@@ -484,24 +487,24 @@ mod tests {
 
     #[test]
     fn who_has_both_has_either() {
-        let with = |place: Place| {
+        let with = |place: Location| {
             let mut facts = Facts::default();
             facts.set(Dst::x(0), Fact::of(kind::FLOATS));
             facts.place(Dst::x(0), place);
             facts
         };
         assert!(
-            with(Place::Both).implies(&with(Place::Float))
-                && with(Place::Both).implies(&with(Place::Word))
+            with(Location::Both).implies(&with(Location::Float))
+                && with(Location::Both).implies(&with(Location::Word))
         );
         assert!(
-            !with(Place::Float).implies(&with(Place::Word))
-                && !with(Place::Float).implies(&with(Place::Both))
+            !with(Location::Float).implies(&with(Location::Word))
+                && !with(Location::Float).implies(&with(Location::Both))
         );
-        assert!(with(Place::Both).is_but_for_floats(&with(Place::Word)));
+        assert!(with(Location::Both).is_but_for_floats(&with(Location::Word)));
         assert_eq!(
-            with(Place::Both).at_label(1, true),
-            with(Place::Float),
+            with(Location::Both).at_label(1, true),
+            with(Location::Float),
             "a loop keeps the float"
         );
     }

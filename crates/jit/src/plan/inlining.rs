@@ -310,10 +310,9 @@ impl Inlined {
     }
 }
 
-/// Who makes a fun that may be inside him and passes it to what may be there, too, where the
-/// function with this entry cell is the fun's: numbers of functions, and the cells in front of
-/// where it is made. A function that is called but seldom, and then with a long list, is not seen
-/// itself.
+/// The functions into which both the fun with this entry cell and the function that they pass it to
+/// may be inlined: their numbers, and the cells in front of the instructions that make the fun.
+/// Samples do not find such a function when it is called seldom and with a long list.
 pub fn makers(server: &CodeServer, module: &ModuleCode, entry: u32) -> Vec<(usize, u32)> {
     let code = module.code.code();
     let Some(fun) = module.fun_at(entry) else { return Vec::new() };

@@ -3,7 +3,7 @@
 
 use super::sites::{ProgramPoint, Site};
 use super::{Next, Translator};
-use crate::plan::facts::{Facts, Place, scalar};
+use crate::plan::facts::{Facts, Location, scalar};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, SourceLoc, Value};
 use std::collections::{HashMap, VecDeque};
 use swarmrt_beam::instr::Dst;
@@ -100,7 +100,7 @@ impl Translator<'_, '_> {
         // Some of what is in machine registers for floats is expected in words.
         let live = self.flow().live_at(at);
         let expected = &self.blocks.versions[&point][number].facts;
-        let is_word = |register: Dst| expected.of(register).place == Place::Word;
+        let is_word = |register: Dst| expected.of(register).place == Location::Word;
         let words: Vec<usize> = self
             .facts
             .without_words()
@@ -112,7 +112,7 @@ impl Translator<'_, '_> {
         // Tuples that stay scalar-replaced, from where they are to where they are expected.
         let mut moved = Vec::new();
         for (register, to, arity) in expected.scalar_tuples() {
-            if let Place::Scalars(from) = self.facts.of(register).place
+            if let Location::Scalars(from) = self.facts.of(register).place
                 && from != to
             {
                 moved.extend((0..arity).map(|index| {
@@ -130,7 +130,7 @@ impl Translator<'_, '_> {
         to: Block,
         words: &[usize],
         pending: &[usize],
-        moved: &[(Dst, Dst, Place)],
+        moved: &[(Dst, Dst, Location)],
     ) -> Block {
         let here = self.b.current_block().expect("translating");
         let edge = if self.cold { self.cold_block() } else { self.b.create_block() };
@@ -151,8 +151,8 @@ impl Translator<'_, '_> {
         let (_, best) = self.best_version(at);
         best.map(|number| self.blocks.versions[&self.point(at)][number].block)
     }
-    /// What of that which is known matters at a place, and the version of it that expects most of
-    /// it but no more.
+    /// The known facts that matter at `at`, and its version that assumes the most of them and
+    /// nothing else.
     fn best_version(&self, at: u32) -> (Facts, Option<usize>) {
         let flow = self.flow();
         let facts = if self.code()[at as usize].properties().exits {

@@ -102,7 +102,7 @@ impl Translator<'_, '_> {
             checked: 0,
             stored: Some(0),
         };
-        // Who takes whole bytes begins on one, as a rule.
+        // A step that takes whole bytes mostly begins at a whole byte.
         if !taken.is_multiple_of(8) || !reads_in_place(plan) {
             self.match_steps(plan, run(false));
             return Next::At(at + 1);

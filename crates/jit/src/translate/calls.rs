@@ -3,7 +3,7 @@
 use super::sites::Entry;
 use super::{Next, PASSED_X, Translator};
 use crate::plan::analysis::below;
-use crate::plan::facts::Place;
+use crate::plan::facts::Location;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use swarmrt_beam::instr::{Dst, ExportPtr};
@@ -139,7 +139,7 @@ impl Translator<'_, '_> {
             self.pop_frame(1);
             return self.go_back(caller);
         }
-        let is_pending = self.facts.of(Dst::y(0)).place == Place::Pending;
+        let is_pending = self.facts.of(Dst::y(0)).place == Location::Pending;
         let cell = self.load_y(0);
         self.pop_frame(1);
         if let Some(next) = self.ways_back(cell) {

@@ -1,7 +1,7 @@
 //! Comparison and equality in machine code. What neither words nor tags decide is asked of the
 //! machine's functions.
 
-use crate::plan::facts::{Fact, Place, kind};
+use crate::plan::facts::{Fact, Location, kind};
 use crate::translate::{I64, Next, Translator};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData as MemFlags, Value};
@@ -120,7 +120,7 @@ impl Translator<'_, '_> {
         self.whole(at, b);
         // One that is only in a machine register for floats is compared there.
         let only = |fact: Fact, other: Fact| {
-            exact && fact.place == Place::Float && other.may_be(kind::FLOAT)
+            exact && fact.place == Location::Float && other.may_be(kind::FLOAT)
         };
         let places = (equal, differ);
         if known_a.is(kind::FLOATS) && known_b.is(kind::FLOATS)

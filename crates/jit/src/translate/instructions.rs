@@ -82,7 +82,7 @@ impl Translator<'_, '_> {
             self.build_all();
         }
         match self.code()[at as usize] {
-            // Whoever comes here otherwise brings no X registers.
+            // Other ways to this instruction bring no X registers.
             Instr::Cell { .. } => {
                 self.facts.forget_x();
                 on

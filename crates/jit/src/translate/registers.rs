@@ -3,7 +3,7 @@
 
 use super::{F64, I64, PENDING_Y, TRACKED_F, Translator};
 use crate::plan::analysis::TRACKED_X;
-use crate::plan::facts::{Fact, Place, SCALAR_TUPLES_MAX, SLOTS, kind, scalar, scalar_number};
+use crate::plan::facts::{Fact, Location, SCALAR_TUPLES_MAX, SLOTS, kind, scalar, scalar_number};
 use cranelift_codegen::ir::MemFlagsData as MemFlags;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use cranelift_frontend::{FunctionBuilder, Variable};
@@ -179,32 +179,35 @@ impl Translator<'_, '_> {
     pub(super) fn variables_of(&self, register: Dst) -> Vec<Variable> {
         let fact = self.facts.of(register);
         match fact.place {
-            Place::Float => vec![self.float_variable(register)],
-            Place::Scalars(slot) => (0..fact.arity as usize)
+            Location::Float => vec![self.float_variable(register)],
+            Location::Scalars(slot) => (0..fact.arity as usize)
                 .flat_map(|index| self.variables_of(scalar(slot, index)))
                 .collect(),
-            Place::Word | Place::Both | Place::Pending => vec![self.variable(register)],
+            Location::Word | Location::Both | Location::Pending => vec![self.variable(register)],
         }
     }
     /// The word of a register that is in variables. A raw float is encoded for it, and a
     /// scalar-replaced tuple is put on the heap.
     pub(super) fn word_in(&mut self, register: Dst) -> Value {
         match self.facts.of(register).place {
-            Place::Float => {
+            Location::Float => {
                 let float = self.b.use_var(self.float_variable(register));
                 let word = self.encode_float(float);
                 self.b.def_var(self.variable(register), word);
-                self.facts.place(register, Place::Both);
+                self.facts.place(register, Location::Both);
                 word
             }
-            Place::Scalars(_) => self.build(register),
-            Place::Word | Place::Both | Place::Pending => self.b.use_var(self.variable(register)),
+            Location::Scalars(_) => self.build(register),
+            Location::Word | Location::Both | Location::Pending => {
+                self.b.use_var(self.variable(register))
+            }
         }
     }
     /// Sets a register's word in its variable.
     pub(super) fn set_word(&mut self, register: Dst, word: Value) {
         self.b.def_var(self.variable(register), word);
-        self.facts.place(register, if register.is_y() { Place::Pending } else { Place::Word });
+        self.facts
+            .place(register, if register.is_y() { Location::Pending } else { Location::Word });
     }
     pub(crate) fn use_x(&mut self, number: usize) -> Value {
         if number < TRACKED_X { self.word_in(Dst::x(number as u16)) } else { self.load_x(number) }
@@ -227,10 +230,10 @@ impl Translator<'_, '_> {
         }
     }
     fn holds_float(&mut self, register: Dst, float: Value) {
-        let is_value = !register.is_y() || self.facts.of(register).place != Place::Word;
+        let is_value = !register.is_y() || self.facts.of(register).place != Location::Word;
         if is_value && Self::is_tracked(register) {
             self.b.def_var(self.float_variable(register), float);
-            self.facts.place(register, Place::Both);
+            self.facts.place(register, Location::Both);
         }
     }
     /// Writes a float to a register.
@@ -238,7 +241,7 @@ impl Translator<'_, '_> {
         if Self::is_tracked(dst) {
             self.b.def_var(self.float_variable(dst), float);
             self.facts.set(dst, Fact::of(kind::FLOATS));
-            self.facts.place(dst, Place::Float);
+            self.facts.place(dst, Location::Float);
         } else {
             let word = self.encode_float(float);
             self.set_known(dst, word, Fact::of(kind::FLOATS));
@@ -254,7 +257,7 @@ impl Translator<'_, '_> {
     }
     pub(super) fn load_y(&mut self, number: usize) -> Value {
         let register = Dst::y(number as u16);
-        if self.facts.of(register).place != Place::Word {
+        if self.facts.of(register).place != Location::Word {
             return self.word_in(register);
         }
         let stop = self.b.use_var(self.regs.stop);
@@ -291,7 +294,7 @@ impl Translator<'_, '_> {
     pub(super) fn put_off_y(&mut self, number: usize, value: Value) {
         self.b.def_var(self.regs.y[number], value);
         self.facts.forget(Dst::y(number as u16));
-        self.facts.place(Dst::y(number as u16), Place::Pending);
+        self.facts.place(Dst::y(number as u16), Location::Pending);
     }
     /// Renumbers pending words before the frame grows by `words` at its low end, or shrinks where
     /// `words` is negative. Those for which there is no variable then are stored.
@@ -309,7 +312,7 @@ impl Translator<'_, '_> {
             let Some(moved) = number.checked_add_signed(words as isize) else { continue };
             let place = self.facts.of(Dst::y(number as u16)).place;
             // Scalar-replaced tuples are elsewhere.
-            if matches!(place, Place::Pending | Place::Both) {
+            if matches!(place, Location::Pending | Location::Both) {
                 let value = self.b.use_var(self.regs.y[number]);
                 self.b.def_var(self.regs.y[moved], value);
             }
@@ -323,7 +326,7 @@ impl Translator<'_, '_> {
     pub(super) fn write_pending(&mut self, numbers: &[usize]) {
         self.store_pending(numbers);
         for &number in numbers {
-            self.facts.place(Dst::y(number as u16), Place::Word);
+            self.facts.place(Dst::y(number as u16), Location::Word);
         }
     }
     /// Stores pending words of the frame on one path only: the facts, which are the other path's,
@@ -385,7 +388,7 @@ impl Translator<'_, '_> {
     pub(super) fn copy_register(&mut self, from: Dst, to: Dst) {
         let fact = self.facts.of(from);
         let float = self.float_of(from).filter(|_| Self::is_tracked(to));
-        if let Some(float) = float.filter(|_| fact.place == Place::Float) {
+        if let Some(float) = float.filter(|_| fact.place == Location::Float) {
             return self.set_float(to, float);
         }
         let value = if Self::is_tracked(from) && !from.is_y() {

@@ -7,7 +7,7 @@
 //! instructions that may do so find all tuples on the heap ([`keeps_scalars`]).
 
 use super::{I64, Translator};
-use crate::plan::facts::{Fact, Place, SCALAR_TUPLES_MAX, scalar};
+use crate::plan::facts::{Fact, Location, SCALAR_TUPLES_MAX, scalar};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
@@ -55,7 +55,7 @@ impl Translator<'_, '_> {
         }
         self.facts.forget(dst);
         self.facts.set(dst, Fact::tuple(elements.len() as u32, true));
-        self.facts.place(dst, Place::Scalars(slot));
+        self.facts.place(dst, Location::Scalars(slot));
         true
     }
     /// Whether the next call is one that goes on in the piece, where what is passed may be taken
@@ -86,7 +86,7 @@ impl Translator<'_, '_> {
     /// A scalar-replaced tuple, on the heap from now on.
     pub(super) fn build(&mut self, register: Dst) -> Value {
         let fact = self.facts.of(register);
-        let Place::Scalars(slot) = fact.place else {
+        let Location::Scalars(slot) = fact.place else {
             unreachable!("only scalar-replaced tuples are built")
         };
         let words: Vec<Value> =
@@ -136,9 +136,9 @@ impl Translator<'_, '_> {
         true
     }
     /// Moves elements to other slots, all at once, as words or as floats.
-    pub(super) fn move_scalars_to(&mut self, moved: &[(Dst, Dst, Place)]) {
-        let variable = |translator: &Self, register: Dst, place: Place| {
-            if place == Place::Float {
+    pub(super) fn move_scalars_to(&mut self, moved: &[(Dst, Dst, Location)]) {
+        let variable = |translator: &Self, register: Dst, place: Location| {
+            if place == Location::Float {
                 translator.float_variable(register)
             } else {
                 translator.variable(register)
@@ -155,7 +155,7 @@ impl Translator<'_, '_> {
     /// Elements of a tuple, counted from 0, to registers.
     pub(super) fn get_elements(&mut self, at: u32, src: Src, first: usize, to: &[Dst]) {
         let known = self.fact(at, src);
-        if let Place::Scalars(slot) = known.place
+        if let Location::Scalars(slot) = known.place
             && first + to.len() <= known.arity as usize
         {
             for (index, &dst) in to.iter().enumerate() {
@@ -172,7 +172,7 @@ impl Translator<'_, '_> {
     }
     /// The first element of what is known to be a tuple.
     pub(super) fn first_element(&mut self, at: u32, src: Src) -> Value {
-        if let Place::Scalars(slot) = self.fact(at, src).place {
+        if let Location::Scalars(slot) = self.fact(at, src).place {
             return self.word_in(scalar(slot, 0));
         }
         let tuple = self.src(at, src);
@@ -194,11 +194,11 @@ impl Translator<'_, '_> {
     pub(super) fn raw(&mut self, register: Dst, on_heap: &mut Vec<bool>) -> (Value, bool) {
         let fact = self.facts.of(register);
         match fact.place {
-            Place::Float => {
+            Location::Float => {
                 let float = self.float_of(register).expect("it has one");
                 (self.b.ins().bitcast(I64, MemFlags::new(), float), true)
             }
-            Place::Scalars(slot) => {
+            Location::Scalars(slot) => {
                 let elements: Vec<(Value, bool)> = (0..fact.arity as usize)
                     .map(|index| self.raw(scalar(slot, index), on_heap))
                     .collect();
@@ -207,7 +207,7 @@ impl Translator<'_, '_> {
                 let words: Vec<Value> = elements.into_iter().map(|(word, _)| word).collect();
                 (self.new_tuple(&words), false)
             }
-            Place::Word | Place::Both | Place::Pending => (self.word_in(register), false),
+            Location::Word | Location::Both | Location::Pending => (self.word_in(register), false),
         }
     }
 }

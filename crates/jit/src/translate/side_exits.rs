@@ -3,7 +3,7 @@
 
 use super::{F64, FloatRun, Next, PASSED_X, TRACKED_F, Translator};
 use crate::plan::analysis::{TRACKED_X, XSet, below};
-use crate::plan::facts::Place;
+use crate::plan::facts::Location;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData as MemFlags, Value};
 use cranelift_frontend::Variable;
@@ -88,7 +88,7 @@ impl Translator<'_, '_> {
             y_floats |= u64::from(is_float) << number;
             let stop = self.b.use_var(self.regs.stop);
             self.store(value, stop, self.regs.stop_offset + number as i32 * 8);
-            self.facts.place(register, Place::Word);
+            self.facts.place(register, Location::Word);
         }
         let mut passed = Vec::new();
         let passed_count =
@@ -96,7 +96,7 @@ impl Translator<'_, '_> {
         for number in
             (0..TRACKED_X).filter(|&number| number < passed_count || live & (1 << number) != 0)
         {
-            // Of those that are passed only because a later one is, nobody wants the value.
+            // A register that is passed only because a later one is may hold anything.
             let unwanted = live & (1 << number) == 0;
             let (value, is_float) = if unwanted {
                 (self.word(0), false)

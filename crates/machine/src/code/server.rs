@@ -97,7 +97,7 @@ pub struct CodeServer {
     /// their names find theirs.
     recent_exports: Box<[AtomicPtr<Export>; RECENT_EXPORTS]>,
     funs: RwLock<CodeMap<FunKey, &'static FunEntry>>,
-    /// Those of `on_load` functions, which no code names.
+    /// The exports of `on_load` functions, which no code names.
     unnamed_exports: Mutex<Vec<&'static Export>>,
     modules: RwLock<AtomMap<ModuleSlot>>,
     /// In the order of their addresses.

@@ -20,10 +20,10 @@ impl Process {
             let kind = signal.kind & !TOKEN_BIT;
             let pair = signal.root.as_tuple().filter(|_| kind != signal.kind);
             let reason = pair.map_or(signal.root, |pair| pair.get(1));
-            let ends = if kind == signal::Kind::Exit as u32 {
+            let ends = if kind == signal::SignalKind::Exit as u32 {
                 reason == Term::atom(am::KILL)
                     || !self.trap_exit && reason != Term::atom(am::NORMAL)
-            } else if kind == signal::Kind::LinkExit as u32 {
+            } else if kind == signal::SignalKind::LinkExit as u32 {
                 !self.trap_exit
                     && reason != Term::atom(am::NORMAL)
                     && self.relations.is_linked(signal.from)

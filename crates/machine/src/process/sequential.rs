@@ -10,7 +10,7 @@ use crate::process::Process;
 use crate::process::links::Tag;
 use crate::process::spawn::Start;
 use crate::process::trace;
-use crate::signal::{self, Kind};
+use crate::signal::{self, SignalKind};
 use crate::vm::Vm;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_heap::Fragment;
@@ -253,7 +253,7 @@ impl Process {
 #[inline]
 pub(crate) fn send(
     p: &mut Process,
-    kind: Kind,
+    kind: SignalKind,
     to: u64,
     term: Term,
     shown: impl FnOnce(&mut FragmentHeap, Term) -> Term,

@@ -57,7 +57,7 @@ pub struct Lent {
     pub number: usize,
 }
 
-struct Place {
+struct ParkingPlace {
     /// Its scheduler sleeps, or is about to, until there is work.
     sleeping: AtomicBool,
     /// Its scheduler is not online: it sleeps until it is.
@@ -71,7 +71,7 @@ struct Place {
 
 /// Where idle schedulers sleep, and which thread polls descriptors: see the head of this file.
 pub struct Parking {
-    places: Box<[Place]>,
+    places: Box<[ParkingPlace]>,
     sleepers: AtomicU32,
     poll: OnceLock<&'static dyn Poll>,
     /// The thread that polls: a scheduler, [`STAND_IN`] or [`NOBODY`].
@@ -86,7 +86,7 @@ pub struct Parking {
 impl Parking {
     /// For `count` schedulers, all of them awake.
     pub fn new(count: usize) -> Parking {
-        let place = |_| Place {
+        let place = |_| ParkingPlace {
             sleeping: AtomicBool::new(false),
             standing_by: AtomicBool::new(false),
             lent: AtomicUsize::new(NOT_LENT),
@@ -508,7 +508,7 @@ mod loom_tests {
             let other = model.clone();
             let thread = thread::spawn(move || lender(&other, 1));
             model.work.fetch_add(1, Ordering::Relaxed);
-            // Who takes it over has the scheduler, and does the work.
+            // The thread that takes it over is the scheduler, and does the work.
             if let Some(lent) = model.parking.wake(0) {
                 assert_eq!(lent, Lent { scheduler: 0, number: 1 });
                 assert!(model.take());

@@ -1,6 +1,6 @@
 //! Calls: work that one process has done in the context of another, and when it may be done early.
 
-use super::{Kind, deliver};
+use super::{SignalKind, deliver};
 use crate::process::Process;
 use crate::process::sequential::TOKEN_BIT;
 use crate::vm::Vm;
@@ -93,7 +93,7 @@ fn send_call_as(vm: &'static Vm, to: u64, call: Call, sequence: u32) -> bool {
     let raw = Box::into_raw(Box::new(call)) as u64;
     // SAFETY: just made; the root of a call is read back only by `take_call`.
     unsafe {
-        (*fragment).kind = Kind::Call as u32;
+        (*fragment).kind = SignalKind::Call as u32;
         (*fragment).sequence = sequence;
         (*fragment).root = Term::from_raw(raw);
     }
@@ -124,7 +124,7 @@ impl Process {
     pub(crate) fn answer_questions(&mut self, in_native: bool) {
         let mut signals = Vec::new();
         self.each_incoming(|signal| {
-            if signal.kind & !TOKEN_BIT != Kind::Message as u32 {
+            if signal.kind & !TOKEN_BIT != SignalKind::Message as u32 {
                 signals.push(std::ptr::from_ref(signal).cast_mut());
             }
         });
@@ -133,7 +133,7 @@ impl Process {
             // SAFETY: signals that wait are freed by the process itself only, which does something
             // else here; the senders have done with them.
             unsafe {
-                if (*signal).kind != Kind::Call as u32 {
+                if (*signal).kind != SignalKind::Call as u32 {
                     is_first = false;
                     continue;
                 }

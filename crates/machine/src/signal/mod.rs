@@ -49,7 +49,7 @@ impl Linked for Fragment {
 /// The kinds of signals, as [`Fragment::kind`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
-pub enum Kind {
+pub enum SignalKind {
     /// Root: the message.
     Message = 0,
     /// `exit/2`. Root: the reason.
@@ -77,39 +77,39 @@ pub enum Kind {
     PriorityExitAlias,
 }
 
-impl Kind {
+impl SignalKind {
     /// All kinds, each at the place of its number.
-    const ALL: [Kind; 14] = [
-        Kind::Message,
-        Kind::Exit,
-        Kind::LinkExit,
-        Kind::Link,
-        Kind::Unlink,
-        Kind::Monitor,
-        Kind::Demonitor,
-        Kind::Down,
-        Kind::Alias,
-        Kind::Call,
-        Kind::Reply,
-        Kind::PriorityAlias,
-        Kind::ExitAlias,
-        Kind::PriorityExitAlias,
+    const ALL: [SignalKind; 14] = [
+        SignalKind::Message,
+        SignalKind::Exit,
+        SignalKind::LinkExit,
+        SignalKind::Link,
+        SignalKind::Unlink,
+        SignalKind::Monitor,
+        SignalKind::Demonitor,
+        SignalKind::Down,
+        SignalKind::Alias,
+        SignalKind::Call,
+        SignalKind::Reply,
+        SignalKind::PriorityAlias,
+        SignalKind::ExitAlias,
+        SignalKind::PriorityExitAlias,
     ];
 
-    fn from_u32(number: u32) -> Kind {
-        Kind::ALL[number as usize]
+    fn from_u32(number: u32) -> SignalKind {
+        SignalKind::ALL[number as usize]
     }
 }
 
 const _: () = {
     let mut number = 0;
-    while number < Kind::ALL.len() {
-        assert!(Kind::ALL[number] as usize == number);
+    while number < SignalKind::ALL.len() {
+        assert!(SignalKind::ALL[number] as usize == number);
         number += 1;
     }
 };
 
-fn new_signal(kind: Kind, from: Term, root: Term) -> *mut Fragment {
+fn new_signal(kind: SignalKind, from: Term, root: Term) -> *mut Fragment {
     if !from.is_immediate() {
         return new_remote_signal(kind, from, root);
     }
@@ -124,7 +124,7 @@ fn new_signal(kind: Kind, from: Term, root: Term) -> *mut Fragment {
 
 /// A signal from another node: the fragment holds the sender's pid, too.
 #[cold]
-fn new_remote_signal(kind: Kind, from: Term, root: Term) -> *mut Fragment {
+fn new_remote_signal(kind: SignalKind, from: Term, root: Term) -> *mut Fragment {
     let sharing = Sharing::now();
     let fragment = Fragment::new(sharing.size(root) + sharing.size(from));
     // SAFETY: just made, with room for both.
@@ -138,7 +138,7 @@ fn new_remote_signal(kind: Kind, from: Term, root: Term) -> *mut Fragment {
 }
 
 /// A signal whose root is the pair of a number and a term.
-fn numbered_signal(kind: Kind, from: Term, number: u64, term: Term) -> *mut Fragment {
+fn numbered_signal(kind: SignalKind, from: Term, number: u64, term: Term) -> *mut Fragment {
     let sharing = Sharing::now();
     // The sender may be a process of another node.
     let from_words = if from.is_immediate() { 0 } else { sharing.size(from) };
@@ -173,7 +173,7 @@ fn number_of(term: Term) -> u64 {
 fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
     // SAFETY: the signal is ours, and in no list.
     let (is_message, pushed) = unsafe {
-        ((*signal).kind & !TOKEN_BIT == Kind::Message as u32, to.shared.incoming.push(signal))
+        ((*signal).kind & !TOKEN_BIT == SignalKind::Message as u32, to.shared.incoming.push(signal))
     };
     match pushed {
         Pushed::First => wake(vm, to),
@@ -220,7 +220,7 @@ pub fn lend_priority(from: &Process, to: u64) {
 fn drop_signal(vm: &'static Vm, signal: *mut Fragment) {
     // SAFETY: the signal is ours.
     unsafe {
-        if (*signal).kind == Kind::Call as u32 {
+        if (*signal).kind == SignalKind::Call as u32 {
             let call = take_call(signal);
             Fragment::free(signal);
             if let Some(call) = call {

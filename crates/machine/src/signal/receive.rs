@@ -2,7 +2,7 @@
 
 use super::call::take_call;
 use super::send::{send_demonitor, send_down, send_link_exit};
-use super::{Kind, drop_signal, split_numbered};
+use super::{SignalKind, drop_signal, split_numbered};
 use crate::process::Process;
 use crate::process::links::{AliasMode, Tag, Watched};
 use crate::process::sequential::TOKEN_BIT;
@@ -41,7 +41,7 @@ impl Process {
         let mut count = self.mailbox.len();
         if self.is_in_native() {
             self.each_incoming(|signal| {
-                count += usize::from(signal.kind & !TOKEN_BIT == Kind::Message as u32);
+                count += usize::from(signal.kind & !TOKEN_BIT == SignalKind::Message as u32);
             });
         }
         count
@@ -50,7 +50,9 @@ impl Process {
     /// Whether a signal waits that is no message.
     pub(crate) fn has_signals(&self) -> bool {
         let mut found = false;
-        self.each_incoming(|signal| found |= signal.kind & !TOKEN_BIT != Kind::Message as u32);
+        self.each_incoming(|signal| {
+            found |= signal.kind & !TOKEN_BIT != SignalKind::Message as u32
+        });
         found
     }
 
@@ -67,16 +69,17 @@ impl Process {
             unsafe {
                 let next = (*oldest).next;
                 let kind = (*oldest).kind;
-                let takes_back = kind == Kind::Unlink as u32 || kind == Kind::Demonitor as u32;
+                let takes_back =
+                    kind == SignalKind::Unlink as u32 || kind == SignalKind::Demonitor as u32;
                 if self.exit_pending && !takes_back {
                     // A signal behind the one that ends the process finds it gone, but only once
                     // its timers and names are gone, too.
                     if matches!(self.shared().incoming.push(oldest), Pushed::Refused) {
                         self.refuse(oldest);
                     }
-                } else if kind == Kind::Message as u32 {
+                } else if kind == SignalKind::Message as u32 {
                     self.receive(oldest);
-                } else if is_last && kind == Kind::Call as u32 {
+                } else if is_last && kind == SignalKind::Call as u32 {
                     drop_signal(self.vm, oldest);
                 } else {
                     self.handle(oldest);
@@ -149,78 +152,78 @@ impl Process {
             let mut root = (*signal).root;
             let mut token = None;
             let has_token = (*signal).kind & TOKEN_BIT != 0;
-            let kind = Kind::from_u32((*signal).kind & !TOKEN_BIT);
-            if has_token && !matches!(kind, Kind::Alias | Kind::PriorityAlias) {
+            let kind = SignalKind::from_u32((*signal).kind & !TOKEN_BIT);
+            if has_token && !matches!(kind, SignalKind::Alias | SignalKind::PriorityAlias) {
                 let pair = root.as_tuple().expect("built as a pair");
                 token = Some(pair.get(0));
                 root = pair.get(1);
             }
             match kind {
-                Kind::Message => {
+                SignalKind::Message => {
                     (*signal).root = root;
                     (*signal).from = token.unwrap_or(Term::NONE);
                     return self.receive(signal);
                 }
-                Kind::Exit => {
+                SignalKind::Exit => {
                     self.exit_signal(from, root, false, false, token);
                 }
-                kind @ (Kind::ExitAlias | Kind::PriorityExitAlias) => {
+                kind @ (SignalKind::ExitAlias | SignalKind::PriorityExitAlias) => {
                     let (reference, reason) = split_numbered(root);
                     // Unlike a message, it leaves an alias for one reply active.
                     if self.relations.aliases.contains_key(reference) {
-                        let priority = kind == Kind::PriorityExitAlias
+                        let priority = kind == SignalKind::PriorityExitAlias
                             && self.relations.priority_aliases.contains_key(reference);
                         self.exit_signal(from, reason, false, priority, None);
                     }
                 }
-                Kind::LinkExit => {
+                SignalKind::LinkExit => {
                     let priority = self.relations.is_priority_link(from);
                     if self.relations.unlink(from) {
                         self.trace_procs("getting_unlinked", from);
                         self.exit_signal(from, root, true, priority, token);
                     }
                 }
-                Kind::Link => {
+                SignalKind::Link => {
                     self.relations.link(from);
                     self.trace_procs("getting_linked", from);
                 }
-                Kind::Unlink => {
+                SignalKind::Unlink => {
                     self.relations.unlink(from);
                     self.trace_procs("getting_unlinked", from);
                 }
-                Kind::Monitor => {
+                SignalKind::Monitor => {
                     self.relations
                         .monitored_by
                         .insert(split_numbered(root).0, from.as_pid().unwrap_or(0));
                 }
-                Kind::Demonitor => {
+                SignalKind::Demonitor => {
                     self.relations.monitored_by.remove(split_numbered(root).0);
                 }
-                Kind::Down => {
+                SignalKind::Down => {
                     let (reference, reason) = split_numbered(root);
                     self.down(reference, reason);
                 }
-                kind @ (Kind::Alias | Kind::PriorityAlias) => {
+                kind @ (SignalKind::Alias | SignalKind::PriorityAlias) => {
                     let (reference, message) = split_numbered(root);
                     if let Some(priority) = self.use_alias(reference) {
                         (*signal).root = message;
-                        (*signal).kind = Kind::Message as u32;
+                        (*signal).kind = SignalKind::Message as u32;
                         if has_token {
                             let pair = message.as_tuple().expect("built as a pair");
                             (*signal).kind |= TOKEN_BIT;
                             (*signal).from = pair.get(0);
                             (*signal).root = pair.get(1);
                         }
-                        self.receive_as(signal, priority && kind == Kind::PriorityAlias);
+                        self.receive_as(signal, priority && kind == SignalKind::PriorityAlias);
                         return;
                     }
                 }
-                Kind::Call => {
+                SignalKind::Call => {
                     if let Some(call) = take_call(signal) {
                         call(self.vm, Some(self));
                     }
                 }
-                Kind::Reply => {
+                SignalKind::Reply => {
                     let (number, reply) = split_numbered(root);
                     (*signal).root = reply;
                     if let Some(slot) =
@@ -371,13 +374,13 @@ impl Process {
         // SAFETY: the signal is ours.
         unsafe {
             let from = (*signal).from;
-            match Kind::from_u32((*signal).kind & !TOKEN_BIT) {
-                Kind::Link => {
+            match SignalKind::from_u32((*signal).kind & !TOKEN_BIT) {
+                SignalKind::Link => {
                     if let Some(pid) = from.as_pid() {
                         send_link_exit(self.vm, self.pid(), pid, Term::atom(am::NOPROC));
                     }
                 }
-                Kind::Monitor => {
+                SignalKind::Monitor => {
                     if let Some(pid) = from.as_pid() {
                         let reference = split_numbered((*signal).root).0;
                         send_down(self.vm, self.pid(), pid, reference, Term::atom(am::NOPROC));

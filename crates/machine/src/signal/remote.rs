@@ -348,7 +348,7 @@ pub struct RemoteRelations {
     pub follows_nodes: bool,
     /// The connections that have the process in their lists.
     pub connections: Vec<(Atom, u32)>,
-    /// Who asked for the process, from another node.
+    /// The process of another node that asked for this one.
     pub parent: Option<RemotePid>,
     next_unlink: u64,
 }

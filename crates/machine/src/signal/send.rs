@@ -3,7 +3,7 @@
 //! `from` is the sender's pid or port, `to` the number of a local pid. `false`: there is no such
 //! process, and nothing was sent.
 
-use super::{Kind, deliver, drop_signal, new_signal, numbered_signal, wake};
+use super::{SignalKind, deliver, drop_signal, new_signal, numbered_signal, wake};
 use crate::process::sequential::TOKEN_BIT;
 use crate::process::{Process, sequential};
 use crate::signal::incoming::Pushed;
@@ -12,7 +12,7 @@ use swarmrt_heap::Fragment;
 use swarmrt_term::{Alloc, FragmentHeap, RefValue, Term, am};
 
 /// Sends a signal whose root is the pair of a token and of the root that its kind asks for.
-pub fn send_with_token(vm: &'static Vm, kind: Kind, from: Term, to: u64, pair: Term) -> bool {
+pub fn send_with_token(vm: &'static Vm, kind: SignalKind, from: Term, to: u64, pair: Term) -> bool {
     send_to(vm, to, || {
         let signal = new_signal(kind, from, pair);
         // SAFETY: just made.
@@ -23,23 +23,23 @@ pub fn send_with_token(vm: &'static Vm, kind: Kind, from: Term, to: u64, pair: T
 
 /// Sends a message with the token of the sending process, if it has one.
 pub fn send_message_of(p: &mut Process, to: u64, message: Term) -> bool {
-    let sent = sequential::send(p, Kind::Message, to, message, |_, _| message);
+    let sent = sequential::send(p, SignalKind::Message, to, message, |_, _| message);
     sent.unwrap_or_else(|| send_message(p.vm, p.pid(), to, message))
 }
 
 /// Sends an exit signal (`exit/2`) from a process, with its token, if it has one.
 pub fn send_exit_of(p: &mut Process, to: u64, reason: Term) -> bool {
-    let sent = exit_with_token(p, Kind::Exit, to, reason);
+    let sent = exit_with_token(p, SignalKind::Exit, to, reason);
     sent.unwrap_or_else(|| send_exit(p.vm, p.pid(), to, reason))
 }
 
 /// Sends the exit signal of a process that ends to a linked one, with its token, if it has one.
 pub(crate) fn send_link_exit_of(p: &mut Process, to: u64, reason: Term) -> bool {
-    let sent = exit_with_token(p, Kind::LinkExit, to, reason);
+    let sent = exit_with_token(p, SignalKind::LinkExit, to, reason);
     sent.unwrap_or_else(|| send_link_exit(p.vm, p.pid(), to, reason))
 }
 
-fn exit_with_token(p: &mut Process, kind: Kind, to: u64, reason: Term) -> Option<bool> {
+fn exit_with_token(p: &mut Process, kind: SignalKind, to: u64, reason: Term) -> Option<bool> {
     let shown =
         |heap: &mut FragmentHeap, from| heap.tuple(&[Term::atom(am::CAP_EXIT), from, reason]);
     sequential::send(p, kind, to, reason, shown)
@@ -69,7 +69,7 @@ pub fn send_alias_with(
     token: Option<Term>,
     priority: bool,
 ) -> bool {
-    let kind = if priority { Kind::PriorityAlias } else { Kind::Alias };
+    let kind = if priority { SignalKind::PriorityAlias } else { SignalKind::Alias };
     let Some(token) = token else { return send_through(vm, kind, from, alias, message) };
     let mut heap = FragmentHeap::new();
     let pair = heap.tuple(&[token, message]);
@@ -85,7 +85,7 @@ fn send_to(vm: &'static Vm, to: u64, make: impl FnOnce() -> *mut Fragment) -> bo
 
 /// Sends a copy of `message` to a local process.
 pub fn send_message(vm: &'static Vm, from: Term, to: u64, message: Term) -> bool {
-    send_to(vm, to, || new_signal(Kind::Message, from, message))
+    send_to(vm, to, || new_signal(SignalKind::Message, from, message))
 }
 
 /// Sends messages with no other message between them, so that a process that waits for the first
@@ -94,7 +94,7 @@ pub fn send_together(vm: &'static Vm, from: Term, to: u64, messages: &[Term]) {
     let Some(cell) = vm.processes.get(to) else { return };
     let mut is_to_wake = false;
     for &message in messages {
-        let signal = new_signal(Kind::Message, from, message);
+        let signal = new_signal(SignalKind::Message, from, message);
         // SAFETY: the signal is ours, and in no list.
         match unsafe { cell.shared.incoming.push(signal) } {
             Pushed::First => is_to_wake = true,
@@ -136,7 +136,7 @@ pub fn send_fragment(vm: &'static Vm, to: u64, message: *mut Fragment) -> bool {
 /// Sends a message to the process that has the alias. `false` when the process in the alias's slot
 /// is gone; whether it still has the alias is seen by the receiver.
 pub fn send_alias(vm: &'static Vm, from: Term, alias: RefValue, message: Term) -> bool {
-    send_through(vm, Kind::Alias, from, alias, message)
+    send_through(vm, SignalKind::Alias, from, alias, message)
 }
 
 /// Sends an exit signal (`exit/2`) to the process that has the alias.
@@ -147,18 +147,24 @@ pub fn send_exit_through(
     reason: Term,
     priority: bool,
 ) -> bool {
-    let kind = if priority { Kind::PriorityExitAlias } else { Kind::ExitAlias };
+    let kind = if priority { SignalKind::PriorityExitAlias } else { SignalKind::ExitAlias };
     send_through(vm, kind, from, alias, reason)
 }
 
-fn send_through(vm: &'static Vm, kind: Kind, from: Term, alias: RefValue, term: Term) -> bool {
+fn send_through(
+    vm: &'static Vm,
+    kind: SignalKind,
+    from: Term,
+    alias: RefValue,
+    term: Term,
+) -> bool {
     send_through_as(vm, kind, false, from, alias, term)
 }
 
 /// `has_token`: the term is the pair of a token and of the root that the kind asks for.
 fn send_through_as(
     vm: &'static Vm,
-    kind: Kind,
+    kind: SignalKind,
     has_token: bool,
     from: Term,
     alias: RefValue,
@@ -176,42 +182,42 @@ fn send_through_as(
 
 /// Sends the signal of `exit/2`, which the receiver may trap or ignore.
 pub fn send_exit(vm: &'static Vm, from: Term, to: u64, reason: Term) -> bool {
-    send_to(vm, to, || new_signal(Kind::Exit, from, reason))
+    send_to(vm, to, || new_signal(SignalKind::Exit, from, reason))
 }
 
 /// Tells a linked process that `from`, a process or port, has ended. Ignored where the link is
 /// gone.
 pub fn send_link_exit(vm: &'static Vm, from: Term, to: u64, reason: Term) -> bool {
-    send_to(vm, to, || new_signal(Kind::LinkExit, from, reason))
+    send_to(vm, to, || new_signal(SignalKind::LinkExit, from, reason))
 }
 
 /// Makes the receiver add `from` to its links.
 pub fn send_link(vm: &'static Vm, from: Term, to: u64) -> bool {
-    send_to(vm, to, || new_signal(Kind::Link, from, Term::NIL))
+    send_to(vm, to, || new_signal(SignalKind::Link, from, Term::NIL))
 }
 
 /// Makes the receiver drop `from` from its links.
 pub fn send_unlink(vm: &'static Vm, from: Term, to: u64) -> bool {
-    send_to(vm, to, || new_signal(Kind::Unlink, from, Term::NIL))
+    send_to(vm, to, || new_signal(SignalKind::Unlink, from, Term::NIL))
 }
 
 /// Makes the receiver enter a monitor of `from`; `reference` is the number of the monitor's
 /// reference.
 pub fn send_monitor(vm: &'static Vm, from: Term, to: u64, reference: u64) -> bool {
-    send_to(vm, to, || numbered_signal(Kind::Monitor, from, reference, Term::NIL))
+    send_to(vm, to, || numbered_signal(SignalKind::Monitor, from, reference, Term::NIL))
 }
 
 /// Makes the receiver drop the monitor that `from` has entered with this number.
 pub fn send_demonitor(vm: &'static Vm, from: Term, to: u64, reference: u64) -> bool {
-    send_to(vm, to, || numbered_signal(Kind::Demonitor, from, reference, Term::NIL))
+    send_to(vm, to, || numbered_signal(SignalKind::Demonitor, from, reference, Term::NIL))
 }
 
 /// Tells the owner of a monitor that `from`, which it watches, has ended.
 pub fn send_down(vm: &'static Vm, from: Term, to: u64, reference: u64, reason: Term) -> bool {
-    send_to(vm, to, || numbered_signal(Kind::Down, from, reference, reason))
+    send_to(vm, to, || numbered_signal(SignalKind::Down, from, reference, reason))
 }
 
 /// Sends a reply to the built-in of the process that waits for the one with this number.
 pub fn send_reply(vm: &'static Vm, to: u64, number: u64, reply: Term) -> bool {
-    send_to(vm, to, || numbered_signal(Kind::Reply, Term::NONE, number, reply))
+    send_to(vm, to, || numbered_signal(SignalKind::Reply, Term::NONE, number, reply))
 }

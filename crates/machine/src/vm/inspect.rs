@@ -27,29 +27,29 @@ pub trait Inspect: Send + Sync {
     /// Sizes of memory and of tables.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Writing to `out` fails.
     fn sizes(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()>;
     /// A section for each process and each port.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Writing to `out` fails.
     fn processes(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()>;
     /// The section of one process; `None` when it is gone.
     fn process(&self, vm: &'static Vm, pid: u64) -> Option<Vec<u8>>;
     /// Loaded modules and the sizes of their code in bytes.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Writing to `out` fails.
     fn modules(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()>;
     /// A section for each ETS table, with its objects where these are wanted.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Writing to `out` fails.
     fn tables(&self, vm: &'static Vm, objects: bool, out: &mut dyn Write) -> io::Result<()>;
     /// This node and those that it is connected with.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Writing to `out` fails.
     fn nodes(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()>;
     /// Writes a crash dump to where `ERL_CRASH_DUMP` says, and tells on standard error.
     fn crash_dump(&self, vm: &'static Vm, slogan: &str);

@@ -7,7 +7,7 @@ use swarmrt_term::{Alloc, Term, am, atom};
 
 /// How packets are told apart in a stream: the types of `erlang:decode_packet/3`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PacketKind {
     Raw,
     /// A length of so many bytes in front, which is not part of the packet.
     Length(usize),
@@ -55,18 +55,18 @@ fn headed(head: usize, body: usize, bytes: &[u8], limits: &Limits) -> Frame {
 }
 
 /// Where the first packet of `bytes` ends.
-pub fn frame(kind: Kind, bytes: &[u8], limits: &Limits) -> Frame {
+pub fn frame(kind: PacketKind, bytes: &[u8], limits: &Limits) -> Frame {
     let needs = |count: usize| bytes.len() < count;
     match kind {
-        Kind::Raw if bytes.is_empty() => Frame::More(None),
-        Kind::Raw => Frame::Whole(bytes.len()),
-        Kind::Length(size) if needs(size) => Frame::More(None),
-        Kind::Length(size) => headed(size, big_endian(&bytes[..size]), bytes, limits),
-        Kind::SunRm if needs(4) => Frame::More(None),
-        Kind::SunRm => headed(4, big_endian(&bytes[..4]) & 0x7fff_ffff, bytes, limits),
-        Kind::Cdr if needs(12) => Frame::More(None),
-        Kind::Cdr if &bytes[..4] != b"GIOP" => Frame::Invalid,
-        Kind::Cdr => {
+        PacketKind::Raw if bytes.is_empty() => Frame::More(None),
+        PacketKind::Raw => Frame::Whole(bytes.len()),
+        PacketKind::Length(size) if needs(size) => Frame::More(None),
+        PacketKind::Length(size) => headed(size, big_endian(&bytes[..size]), bytes, limits),
+        PacketKind::SunRm if needs(4) => Frame::More(None),
+        PacketKind::SunRm => headed(4, big_endian(&bytes[..4]) & 0x7fff_ffff, bytes, limits),
+        PacketKind::Cdr if needs(12) => Frame::More(None),
+        PacketKind::Cdr if &bytes[..4] != b"GIOP" => Frame::Invalid,
+        PacketKind::Cdr => {
             let size: [u8; 4] = bytes[8..12].try_into().expect("four bytes");
             let little = bytes[6] & 1 == 1;
             headed(
@@ -76,25 +76,27 @@ pub fn frame(kind: Kind, bytes: &[u8], limits: &Limits) -> Frame {
                 limits,
             )
         }
-        Kind::Fcgi if needs(8) => Frame::More(None),
-        Kind::Fcgi if bytes[0] != 1 => Frame::Invalid,
-        Kind::Fcgi => headed(8, big_endian(&bytes[4..6]) + usize::from(bytes[6]), bytes, limits),
-        Kind::Tpkt if needs(4) => Frame::More(None),
-        Kind::Tpkt => match big_endian(&bytes[2..4]).checked_sub(4) {
+        PacketKind::Fcgi if needs(8) => Frame::More(None),
+        PacketKind::Fcgi if bytes[0] != 1 => Frame::Invalid,
+        PacketKind::Fcgi => {
+            headed(8, big_endian(&bytes[4..6]) + usize::from(bytes[6]), bytes, limits)
+        }
+        PacketKind::Tpkt if needs(4) => Frame::More(None),
+        PacketKind::Tpkt => match big_endian(&bytes[2..4]).checked_sub(4) {
             Some(body) if bytes[0] == 3 => headed(4, body, bytes, limits),
             _ => Frame::Invalid,
         },
-        Kind::SslTls if needs(5) => Frame::More(None),
-        Kind::SslTls if is_old_hello(bytes) => {
+        PacketKind::SslTls if needs(5) => Frame::More(None),
+        PacketKind::SslTls if is_old_hello(bytes) => {
             match (big_endian(&bytes[..2]) & 0x7fff).checked_sub(3) {
                 Some(body) => headed(5, body, bytes, limits),
                 None => Frame::Invalid,
             }
         }
-        Kind::SslTls => headed(5, big_endian(&bytes[3..5]), bytes, limits),
-        Kind::Line => line_frame(bytes, limits),
-        Kind::Asn1 => asn1_frame(bytes, limits),
-        Kind::Http { headers, .. } => http_frame(bytes, headers, limits),
+        PacketKind::SslTls => headed(5, big_endian(&bytes[3..5]), bytes, limits),
+        PacketKind::Line => line_frame(bytes, limits),
+        PacketKind::Asn1 => asn1_frame(bytes, limits),
+        PacketKind::Http { headers, .. } => http_frame(bytes, headers, limits),
     }
 }
 

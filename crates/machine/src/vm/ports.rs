@@ -34,7 +34,7 @@ pub trait PortHost: Send + Sync {
     /// A section for each open port, in the form of OTP's crash dumps.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Writing to `out` fails.
     fn describe(&self, vm: &'static Vm, out: &mut dyn std::io::Write) -> std::io::Result<()>;
     /// Notes the name that the port was registered under (or none any more). `false` when it is
     /// gone.

@@ -17,10 +17,10 @@ use swarmrt_term::{Alloc, RefKind, SharedBytes, Term};
 /// The values of one type.
 pub struct Resources<T> {
     mark: u64,
-    table: RwLock<Table<T>>,
+    table: RwLock<ResourceTable<T>>,
 }
 
-struct Table<T> {
+struct ResourceTable<T> {
     entries: HashMap<u64, Entry<T>>,
     /// The numbers of the values that belong to a process.
     of_owners: HashMap<u64, HashSet<u64>>,
@@ -35,7 +35,7 @@ struct Entry<T> {
     value: Arc<T>,
 }
 
-impl<T> Table<T> {
+impl<T> ResourceTable<T> {
     /// Takes an entry out of its owner's list.
     fn disown(of_owners: &mut HashMap<u64, HashSet<u64>>, number: u64, owner: Option<u64>) {
         let Some(owner) = owner else { return };
@@ -70,7 +70,7 @@ pub fn new_mark() -> u64 {
 
 impl<T> Default for Resources<T> {
     fn default() -> Self {
-        let table = Table {
+        let table = ResourceTable {
             entries: HashMap::new(),
             of_owners: HashMap::new(),
             next: 0,
@@ -162,7 +162,7 @@ impl<T> Resources<T> {
         let number = self.number(reference)?;
         let mut table = self.table.write();
         let entry = table.entries.remove(&number)?;
-        Table::<T>::disown(&mut table.of_owners, number, entry.owner);
+        ResourceTable::<T>::disown(&mut table.of_owners, number, entry.owner);
         Some(entry.value)
     }
 

@@ -12,7 +12,7 @@ use swarmrt_io::port::driver::Ready;
 use swarmrt_io::port::input::{READ_BYTES, READS_MAX, read_more};
 use swarmrt_machine::Vm;
 use swarmrt_machine::signal::remote::SharedChannel;
-use swarmrt_machine::vm::packet::Kind;
+use swarmrt_machine::vm::packet::PacketKind;
 use swarmrt_term::{Term, am};
 
 /// Bytes that wait in the socket's queue at most, before the channel is asked for more.
@@ -140,7 +140,7 @@ impl Inet {
         let mut reads = 0;
         let mut state = self.state.lock();
         if state.feeding {
-            // Who hands packets over asks for more.
+            // The connection that takes the packets asks for more.
             return After::Nothing;
         }
         if !state.is_active() {
@@ -194,6 +194,6 @@ fn hand_over(vm: &'static Vm, channel: &SharedChannel, input: &[u8]) -> (usize, 
 }
 
 /// Whether packets of this kind can feed a channel.
-pub(super) fn takes(kind: Kind) -> bool {
-    kind == Kind::Length(4)
+pub(super) fn takes(kind: PacketKind) -> bool {
+    kind == PacketKind::Length(4)
 }

@@ -253,7 +253,7 @@ impl Inet {
                         heap.tuple(&[Term::atom(am::OK), new])
                     });
                 }
-                // Whoever waited is gone; so is the connection.
+                // The waiting process has ended, and the connection with it.
                 Ok(None) => {}
                 Err(failure) => failed(vm, port, &waiter, failure.name()),
             }

@@ -2,7 +2,7 @@
 //! front of output.
 
 use super::Options;
-use swarmrt_machine::vm::packet::{self, Frame, Kind, Limits};
+use swarmrt_machine::vm::packet::{self, Frame, Limits, PacketKind};
 use swarmrt_term::{Alloc, Term, atom};
 
 /// Lines longer than this come in pieces, where the buffer is no larger.
@@ -19,7 +19,7 @@ pub enum Cut {
 /// What a packet is, apart from its bytes.
 #[derive(Clone, Copy)]
 pub struct Packet {
-    kind: Kind,
+    kind: PacketKind,
     /// Bytes of a head that are not data.
     head: usize,
     /// Bytes of padding that are not data.
@@ -28,8 +28,8 @@ pub struct Packet {
 
 /// What goes in front of a packet of `length` bytes. As in OTP, a length that is too large for its
 /// field is cut off.
-pub fn head(kind: Kind, length: usize) -> Vec<u8> {
-    let Kind::Length(size) = kind else { return Vec::new() };
+pub fn head(kind: PacketKind, length: usize) -> Vec<u8> {
+    let PacketKind::Length(size) = kind else { return Vec::new() };
     (length as u64).to_be_bytes()[8 - size..].to_vec()
 }
 
@@ -37,10 +37,10 @@ pub fn head(kind: Kind, length: usize) -> Vec<u8> {
 /// the stream is raw.
 pub fn cut(options: &Options, headers: bool, input: &[u8], length: usize) -> Cut {
     let kind = match options.packet {
-        Kind::Http { headers: false, binary } => Kind::Http { headers, binary },
+        PacketKind::Http { headers: false, binary } => PacketKind::Http { headers, binary },
         kind => kind,
     };
-    if kind == Kind::Raw && length > 0 {
+    if kind == PacketKind::Raw && length > 0 {
         return if input.len() < length {
             Cut::More
         } else {
@@ -57,8 +57,8 @@ pub fn cut(options: &Options, headers: bool, input: &[u8], length: usize) -> Cut
         Frame::More(_) => return Cut::More,
         Frame::Invalid => return Cut::Invalid,
     };
-    let head = if let Kind::Length(size) = kind { size } else { 0 };
-    let tail = if kind == Kind::Fcgi { usize::from(input[6]) } else { 0 };
+    let head = if let PacketKind::Length(size) = kind { size } else { 0 };
+    let tail = if kind == PacketKind::Fcgi { usize::from(input[6]) } else { 0 };
     Cut::Packet(Packet { kind, head, tail }, used)
 }
 
@@ -72,10 +72,10 @@ impl Packet {
         heap: &mut A,
     ) -> Term {
         match self.kind {
-            Kind::SslTls => {
+            PacketKind::SslTls => {
                 packet::ssl_record(heap, port, bytes, |heap, body| heap.binary(&bytes[body]))
             }
-            Kind::Http { headers, binary } => packet::http(heap, bytes, headers, binary),
+            PacketKind::Http { headers, binary } => packet::http(heap, bytes, headers, binary),
             _ => data(options, &bytes[self.head..bytes.len() - self.tail], heap),
         }
     }
@@ -89,19 +89,22 @@ impl Packet {
         heap: &mut A,
     ) -> Term {
         // A record is a message as it is.
-        if self.kind == Kind::SslTls {
+        if self.kind == PacketKind::SslTls {
             return data;
         }
-        let tag =
-            if matches!(self.kind, Kind::Http { .. }) { Term::atom(atom!("http")) } else { tag };
+        let tag = if matches!(self.kind, PacketKind::Http { .. }) {
+            Term::atom(atom!("http"))
+        } else {
+            tag
+        };
         heap.tuple(&[tag, port, data])
     }
 
     /// Whether lines of HTTP that follow this one are headers.
     pub fn headers_follow(self, bytes: &[u8]) -> bool {
         match self.kind {
-            Kind::Http { headers: true, .. } => !matches!(bytes, b"\r\n" | b"\n"),
-            Kind::Http { headers: false, .. } => !matches!(bytes, b"\r\n" | b"\n"),
+            PacketKind::Http { headers: true, .. } => !matches!(bytes, b"\r\n" | b"\n"),
+            PacketKind::Http { headers: false, .. } => !matches!(bytes, b"\r\n" | b"\n"),
             _ => false,
         }
     }
@@ -121,7 +124,7 @@ pub fn data<A: Alloc + ?Sized>(options: &Options, bytes: &[u8], heap: &mut A) ->
 mod tests {
     use super::*;
 
-    fn options(packet: Kind) -> Options {
+    fn options(packet: PacketKind) -> Options {
         Options { packet, binary: true, ..Options::new(true) }
     }
 
@@ -132,22 +135,22 @@ mod tests {
                 Cut::Packet(packet, used) => Some((packet.head, used)),
                 Cut::More | Cut::Invalid => None,
             };
-        let raw = options(Kind::Raw);
+        let raw = options(PacketKind::Raw);
         assert_eq!(used(&raw, b"abcdef", 0), Some((0, 6)));
         assert_eq!(used(&raw, b"abcdef", 4), Some((0, 4)));
         assert_eq!(used(&raw, b"abc", 4), None);
-        let counted = options(Kind::Length(2));
+        let counted = options(PacketKind::Length(2));
         assert_eq!(used(&counted, b"\0\x03abcd", 0), Some((2, 5)));
         assert_eq!(used(&counted, b"\0\x03ab", 0), None);
-        let lines = options(Kind::Line);
+        let lines = options(PacketKind::Line);
         assert_eq!(used(&lines, b"one\ntwo\n", 0), Some((0, 4)));
         assert_eq!(used(&lines, b"one", 0), None);
     }
 
     #[test]
     fn heads_hold_the_length() {
-        assert_eq!(head(Kind::Length(2), 258), [1, 2]);
-        assert_eq!(head(Kind::Length(1), 300), [44]);
-        assert!(head(Kind::Raw, 9).is_empty());
+        assert_eq!(head(PacketKind::Length(2), 258), [1, 2]);
+        assert_eq!(head(PacketKind::Length(1), 300), [44]);
+        assert!(head(PacketKind::Raw, 9).is_empty());
     }
 }

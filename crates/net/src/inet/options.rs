@@ -3,7 +3,7 @@
 
 use super::{Active, Inet, State};
 use std::os::fd::AsRawFd;
-use swarmrt_machine::vm::packet::Kind;
+use swarmrt_machine::vm::packet::PacketKind;
 
 /// Options by the numbers `INET_OPT_…`, `INET_LOPT_…`, `TCP_OPT_…` and `UDP_OPT_…` of OTP's
 /// `inet_int.hrl`. Values are 32 bits but where it is said. "Own" options are the driver's, not the
@@ -229,28 +229,28 @@ fn get_bytes(state: &State, level: i32, name: i32, value: &mut [u8]) -> Option<u
 }
 
 /// A packet type by OTP's number.
-fn packet_kind(number: i32) -> Option<Kind> {
+fn packet_kind(number: i32) -> Option<PacketKind> {
     Some(match number {
-        0 => Kind::Raw,
-        1 => Kind::Length(1),
-        2 => Kind::Length(2),
-        3 => Kind::Length(4),
-        4 => Kind::Asn1,
-        5 => Kind::SunRm,
-        6 => Kind::Cdr,
-        7 => Kind::Fcgi,
-        8 => Kind::Line,
-        9 => Kind::Tpkt,
-        10 => Kind::Http { headers: false, binary: false },
-        11 => Kind::Http { headers: true, binary: false },
-        12 => Kind::SslTls,
-        13 => Kind::Http { headers: false, binary: true },
-        14 => Kind::Http { headers: true, binary: true },
+        0 => PacketKind::Raw,
+        1 => PacketKind::Length(1),
+        2 => PacketKind::Length(2),
+        3 => PacketKind::Length(4),
+        4 => PacketKind::Asn1,
+        5 => PacketKind::SunRm,
+        6 => PacketKind::Cdr,
+        7 => PacketKind::Fcgi,
+        8 => PacketKind::Line,
+        9 => PacketKind::Tpkt,
+        10 => PacketKind::Http { headers: false, binary: false },
+        11 => PacketKind::Http { headers: true, binary: false },
+        12 => PacketKind::SslTls,
+        13 => PacketKind::Http { headers: false, binary: true },
+        14 => PacketKind::Http { headers: true, binary: true },
         _ => return None,
     })
 }
 
-fn packet_number(kind: Kind) -> i32 {
+fn packet_number(kind: PacketKind) -> i32 {
     (0..=14).find(|&number| packet_kind(number) == Some(kind)).unwrap_or(0)
 }
 

@@ -11,7 +11,7 @@ use swarmrt_io::port::driver::Ready;
 use swarmrt_io::posix;
 use swarmrt_machine::schedule::timer::TimerKey;
 use swarmrt_machine::signal::remote::{Bytes, SharedChannel};
-use swarmrt_machine::vm::packet::Kind;
+use swarmrt_machine::vm::packet::PacketKind;
 use swarmrt_machine::{Process, Vm, signal};
 use swarmrt_term::binary::KeptBytes;
 use swarmrt_term::{Release, release};
@@ -36,7 +36,7 @@ pub(super) enum Active {
 #[derive(Clone)]
 pub(super) struct Options {
     pub(super) active: Active,
-    pub(super) packet: Kind,
+    pub(super) packet: PacketKind,
     pub(super) binary: bool,
     pub(super) deliver_term: bool,
     pub(super) header: usize,
@@ -62,7 +62,7 @@ impl Options {
     pub(super) fn new(stream: bool) -> Options {
         Options {
             active: Active::Passive,
-            packet: Kind::Raw,
+            packet: PacketKind::Raw,
             binary: false,
             deliver_term: true,
             header: 0,

@@ -155,18 +155,18 @@ pub enum Value {
     Raw,
 }
 
-struct Kind {
+struct ControlKind {
     level: c_int,
     number: c_int,
     name: &'static str,
     value: Value,
 }
 
-const fn kind(level: c_int, number: c_int, name: &'static str, value: Value) -> Kind {
-    Kind { level, number, name, value }
+const fn kind(level: c_int, number: c_int, name: &'static str, value: Value) -> ControlKind {
+    ControlKind { level, number, name, value }
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [ControlKind; 13] = [
     kind(libc::SOL_SOCKET, libc::SCM_TIMESTAMP, "timestamp", Value::Time),
     kind(libc::SOL_SOCKET, libc::SCM_RIGHTS, "rights", Value::Descriptors),
     kind(libc::SOL_SOCKET, libc::SCM_CREDENTIALS, "credentials", Value::Credentials),

@@ -169,7 +169,7 @@ fn getifaddrs(p: &mut Process, options: Term) -> BifResult {
     answer(p, done)
 }
 
-/// Those of the system's flags that had room in its first interface.
+/// The flags that fit in the 16 bits of the system's first interface.
 const FLAGS_SHOWN: c_int = 0xffff;
 
 fn interfaces(p: &mut Process) -> Done {

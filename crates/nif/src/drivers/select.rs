@@ -122,7 +122,7 @@ pub extern "C" fn driver_select(
 fn select_on(port: &LoadedPort, descriptor: c_int, mode: c_int) -> c_int {
     let mut watched = WATCHED.lock();
     let state = watched.entry(descriptor).or_insert(Watched { port: port.number(), modes: 0 });
-    // Whoever asks last has the descriptor.
+    // The driver that asks last has the descriptor.
     if state.port != port.number() {
         *state = Watched { port: port.number(), modes: 0 };
     }

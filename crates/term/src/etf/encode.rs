@@ -27,7 +27,7 @@ pub struct EncodeOptions {
     pub deterministic: bool,
     /// Only this machine is to read it.
     pub local: bool,
-    /// Whose identifiers the local ones are.
+    /// The node that local identifiers are written as identifiers of.
     pub node: NodeInfo,
 }
 
@@ -68,8 +68,8 @@ pub fn encode(term: Term, options: &EncodeOptions) -> Vec<u8> {
     encode_within(term, options, usize::MAX).unwrap_or_default()
 }
 
-/// The same, unless they were (before they are compressed) more than `limit`: then as much work is
-/// done and no more.
+/// As [`encode`], but `None` if there are more than `limit` bytes before compression: encoding
+/// stops there.
 pub fn encode_within(term: Term, options: &EncodeOptions, limit: usize) -> Option<Vec<u8>> {
     encode_noting(term, options, limit, None)
 }

@@ -189,7 +189,8 @@ fn push_children(children: &[Term], pair_ends: bool, todo: &mut Todos) {
     }
 }
 
-/// What of a list waits: its first element with parts, if there is one, and the tail behind it.
+/// The unhashed rest of a list: its first element with parts, if there is one, and the tail behind
+/// it.
 struct ListRest {
     head: Option<Term>,
     tail: Term,

@@ -102,7 +102,7 @@ pub fn put_all<A: Alloc + ?Sized>(alloc: &mut A, map: Term, pairs: &[(Term, Term
         .unwrap_or_else(|| pairs.iter().fold(map, |map, &(key, value)| put(alloc, map, key, value)))
 }
 
-/// The same when the map has all the keys; `None` when it lacks one.
+/// As [`put_all`], but `None` when the map lacks one of the keys.
 pub fn update_all<A: Alloc + ?Sized>(
     alloc: &mut A,
     map: Term,

@@ -10,7 +10,7 @@ mod walk;
 
 use super::matchspec::{self, CompileError, Dialect, Expr, Program};
 use super::object::OwnedTerm;
-use super::table::{Access, Kind, Table};
+use super::table::{Access, Table, TableKind};
 use super::{copy_out, register_of};
 use crate::args::list_of;
 use crossbeam_epoch::pin;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Mfa, Term, am, atom};
-use walk::{Job, Place, Results, Scan, step};
+use walk::{Job, Results, Scan, WalkPosition, step};
 
 /// A specification that a program holds: compiled by itself, or within a continuation for one
 /// table.
@@ -69,7 +69,7 @@ fn go_on(
                 return Err(BifExit::Caused(atom!("id")));
             }
         }
-        if matches!(scan.place, Place::End) || scan.has_enough() {
+        if matches!(scan.place, WalkPosition::End) || scan.has_enough() {
             return Ok((scan, results));
         }
         if p.reductions <= 0 {
@@ -116,7 +116,7 @@ fn finish(p: &mut Process, scan: Scan, results: Results) -> BifResult {
     let table =
         register_of(p).at(scan.slot, guard).filter(|table| table.reference.id == scan.table);
     let Some(table) = table else { return Err(BifExit::Caused(atom!("id"))) };
-    let ordered = table.kind == Kind::OrderedSet;
+    let ordered = table.kind == TableKind::OrderedSet;
     let Some(limit) = scan.limit else {
         return Ok(if ordered { reversed(p, results.list) } else { results.list });
     };
@@ -149,7 +149,7 @@ fn continuation(
 ) -> Term {
     let limit = Term::small(scan.limit.unwrap_or(0) as i64);
     match &scan.place {
-        Place::OrderedAfter(key) => {
+        WalkPosition::OrderedAfter(key) => {
             let key = copy_out(p, key.term);
             let handle = handle_of(p, &scan.program, Some(scan.table));
             let id = table.reference.to_term(p);
@@ -164,7 +164,7 @@ fn continuation(
                 Term::small(0),
             ])
         }
-        Place::Bucket { shard, bucket } => {
+        WalkPosition::Bucket { shard, bucket } => {
             let at = Term::small((*shard << 40 | *bucket) as i64);
             let handle = handle_of(p, &scan.program, Some(scan.table));
             let id = table.reference.to_term(p);
@@ -192,8 +192,9 @@ fn start(
     let scan = {
         let guard = &pin();
         let table = register_of(p).table(p, id, access, guard)?;
-        if job == Job::Replace && (table.kind == Kind::Bag || !program.keeps_key(table.keypos)) {
-            return Err(if table.kind == Kind::Bag {
+        if job == Job::Replace && (table.kind == TableKind::Bag || !program.keeps_key(table.keypos))
+        {
+            return Err(if table.kind == TableKind::Bag {
                 BifExit::Caused(atom!("table_type"))
             } else {
                 BifExit::BADARG
@@ -241,20 +242,20 @@ fn resume(p: &mut Process, continuation: Term) -> BifResult {
         }
         let mut scan = Scan::new(table, compiled.program.clone(), Job::Select, false, limit);
         if parts.arity() == 8 {
-            if table.kind != Kind::OrderedSet {
+            if table.kind != TableKind::OrderedSet {
                 return Err(BifExit::BADARG);
             }
-            scan.place = Place::OrderedAfter(OwnedTerm::new(parts.get(1)));
+            scan.place = WalkPosition::OrderedAfter(OwnedTerm::new(parts.get(1)));
             scan.reverse = parts.get(6) == Term::small(1);
         } else {
             let at = parts.get(1).as_small().ok_or(BifExit::BADARG)?;
-            if table.kind == Kind::OrderedSet {
+            if table.kind == TableKind::OrderedSet {
                 return Err(BifExit::BADARG);
             }
             scan.place = if at < 0 {
-                Place::End
+                WalkPosition::End
             } else {
-                Place::Bucket {
+                WalkPosition::Bucket {
                     shard: (at >> 40) as usize,
                     bucket: (at & ((1 << 40) - 1)) as usize,
                 }

@@ -59,9 +59,9 @@ fn a_walk_begins_with_the_keys_that_all_heads_name() {
         let guard = &pin();
         let table = register_of(p).table(p, table, Access::Read, guard).map_err(|_| ());
         match start_of(table.expect("it is there"), &program) {
-            Place::Keys(keys) => keys.into_iter().map(text).collect::<Vec<_>>().join(" "),
-            Place::Bucket { shard: 0, bucket: 0 } => "all".to_owned(),
-            Place::OrderedStart => "all in order".to_owned(),
+            WalkPosition::Keys(keys) => keys.into_iter().map(text).collect::<Vec<_>>().join(" "),
+            WalkPosition::Bucket { shard: 0, bucket: 0 } => "all".to_owned(),
+            WalkPosition::OrderedStart => "all in order".to_owned(),
             _ => "elsewhere".to_owned(),
         }
     };

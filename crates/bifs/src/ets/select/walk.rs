@@ -4,7 +4,7 @@ use super::super::hash::{HashTable, Verdict, hash_of};
 use super::super::matchspec::{Pattern, Program};
 use super::super::object::{Head, OwnedTerm};
 use super::super::ordered::{From, OrderedTable};
-use super::super::table::{Kind, Storage, Table};
+use super::super::table::{Storage, Table, TableKind};
 use parking_lot::RwLock;
 use std::sync::Arc;
 use swarmrt_machine::{BifExit, Process};
@@ -24,7 +24,7 @@ pub(super) enum Job {
 }
 
 /// Where a walk is.
-pub(super) enum Place {
+pub(super) enum WalkPosition {
     /// These keys only.
     Keys(Vec<Term>),
     Bucket {
@@ -43,7 +43,7 @@ pub(super) struct Scan {
     pub(super) program: Arc<Program>,
     pub(super) job: Job,
     pub(super) reverse: bool,
-    pub(super) place: Place,
+    pub(super) place: WalkPosition,
     /// Results wanted, and how many there are.
     pub(super) limit: Option<usize>,
     pub(super) found: usize,
@@ -77,19 +77,19 @@ impl Scan {
     }
 }
 
-pub(super) fn start_of(table: &Table, program: &Program) -> Place {
+pub(super) fn start_of(table: &Table, program: &Program) -> WalkPosition {
     let mut keys: Vec<Term> = Vec::new();
     for clause in &program.clauses {
         let Some(key) = clause.head.constant_key(table.keypos) else {
             // A head that is no tuple at all matches nothing.
-            return if table.kind == Kind::OrderedSet {
-                Place::OrderedStart
+            return if table.kind == TableKind::OrderedSet {
+                WalkPosition::OrderedStart
             } else {
-                Place::Bucket { shard: 0, bucket: 0 }
+                WalkPosition::Bucket { shard: 0, bucket: 0 }
             };
         };
         if !keys.iter().any(|&other| {
-            if table.kind == Kind::OrderedSet {
+            if table.kind == TableKind::OrderedSet {
                 swarmrt_term::equal(other, key)
             } else {
                 equal_exact(other, key)
@@ -98,10 +98,10 @@ pub(super) fn start_of(table: &Table, program: &Program) -> Place {
             keys.push(key);
         }
     }
-    if table.kind == Kind::OrderedSet {
+    if table.kind == TableKind::OrderedSet {
         keys.sort_by(|&a, &b| swarmrt_term::compare(a, b));
     }
-    Place::Keys(keys)
+    WalkPosition::Keys(keys)
 }
 
 /// How the keys that a program of a single clause wants begin.
@@ -151,7 +151,7 @@ fn visit(
                 .and_then(|tuple| tuple.elements().get(table.keypos).copied())
                 .is_some_and(|key| {
                     let old = object.key(table.keypos);
-                    if table.kind == Kind::OrderedSet {
+                    if table.kind == TableKind::OrderedSet {
                         swarmrt_term::equal(key, old)
                     } else {
                         equal_exact(key, old)
@@ -186,17 +186,17 @@ pub(super) fn step(
     scan: &mut Scan,
     results: &mut Results,
 ) -> Result<(), BifExit> {
-    let place = std::mem::replace(&mut scan.place, Place::End);
+    let place = std::mem::replace(&mut scan.place, WalkPosition::End);
     let program = &*scan.program.clone();
     let mut step = Step { p, table, program, scan, results, seen: 0, failed: None };
     match (&table.storage, place) {
-        (_, Place::End) => {}
-        (Storage::Hash(shards), Place::Keys(keys)) => step.hashed_keys(shards, keys)?,
-        (Storage::Ordered(tree), Place::Keys(keys)) => step.ordered_keys(tree, keys)?,
-        (Storage::Hash(shards), Place::Bucket { shard, bucket }) => {
+        (_, WalkPosition::End) => {}
+        (Storage::Hash(shards), WalkPosition::Keys(keys)) => step.hashed_keys(shards, keys)?,
+        (Storage::Ordered(tree), WalkPosition::Keys(keys)) => step.ordered_keys(tree, keys)?,
+        (Storage::Hash(shards), WalkPosition::Bucket { shard, bucket }) => {
             step.buckets(shards, shard, bucket)?;
         }
-        (Storage::Ordered(tree), Place::OrderedAfter(key)) => {
+        (Storage::Ordered(tree), WalkPosition::OrderedAfter(key)) => {
             step.in_order(tree, From::After(key.term))?;
         }
         (Storage::Ordered(tree), _) => {
@@ -317,7 +317,7 @@ impl Step<'_> {
             }
         }
         if shard < shards.len() {
-            self.scan.place = Place::Bucket { shard, bucket };
+            self.scan.place = WalkPosition::Bucket { shard, bucket };
         }
         self.p.bump_reductions(buckets / 16);
         Ok(())
@@ -340,7 +340,7 @@ impl Step<'_> {
             });
             table.count(change);
             if let Some(key) = last {
-                self.scan.place = Place::OrderedAfter(key);
+                self.scan.place = WalkPosition::OrderedAfter(key);
             }
             return Ok(());
         }
@@ -349,7 +349,7 @@ impl Step<'_> {
             self.visit(object)?;
             if self.seen >= OBJECTS_PER_STEP || self.scan.has_enough() {
                 let key = OwnedTerm::new(object.key(table.keypos));
-                self.scan.place = Place::OrderedAfter(key);
+                self.scan.place = WalkPosition::OrderedAfter(key);
                 break;
             }
         }

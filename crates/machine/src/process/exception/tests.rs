@@ -1,6 +1,6 @@
 use super::*;
 use crate::tests::{machine, new_process, process, text};
-use swarmrt_beam::assemble::{Function, native_module};
+use swarmrt_beam::assemble::{NativeFunction, native_module};
 
 const MFA: Mfa = Mfa { module: am::ERLANG, function: am::APPLY, arity: 2 };
 
@@ -11,7 +11,8 @@ fn fresh() -> &'static mut Process {
 
 /// Addresses of instructions in `m:f/1` and `m:g/2`.
 fn code(p: &Process) -> [usize; 2] {
-    let functions = [Function { name: "f", arity: 1 }, Function { name: "g", arity: 2 }];
+    let functions =
+        [NativeFunction { name: "f", arity: 1 }, NativeFunction { name: "g", arity: 2 }];
     let prepared = p.vm.code.prepare(&native_module("m", &functions));
     let module = prepared.map_err(|error| error.0).expect("it can be loaded").0;
     p.vm.code.finish(&module).expect("it is the first version");
