@@ -1,6 +1,5 @@
 //! Clocks and calendar.
 
-use swarmrt_machine::vm::time::os_system_time_ns;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Release, Term, am, atom, bigint};
 
@@ -78,11 +77,11 @@ fn time_offset_1(p: &mut Process, unit: Term) -> BifResult {
 }
 #[bif("os:system_time/0")]
 fn os_system_time_0(p: &mut Process) -> BifResult {
-    Ok(p.int(os_system_time_ns()))
+    Ok(p.int(p.vm.world.os_time_ns()))
 }
 #[bif("os:system_time/1")]
 fn os_system_time_1(p: &mut Process, unit: Term) -> BifResult {
-    convert(p, os_system_time_ns(), unit)
+    convert(p, p.vm.world.os_time_ns(), unit)
 }
 #[bif("os:perf_counter/0")]
 fn perf_counter(p: &mut Process) -> BifResult {
@@ -116,7 +115,7 @@ fn timestamp(p: &mut Process) -> BifResult {
 }
 #[bif("os:timestamp/0")]
 fn os_timestamp(p: &mut Process) -> BifResult {
-    Ok(timestamp_term(p, os_system_time_ns()))
+    Ok(timestamp_term(p, p.vm.world.os_time_ns()))
 }
 
 #[bif("erlang:now/0")]
@@ -146,27 +145,27 @@ fn broken_down(seconds: i64, local: bool) -> libc::tm {
     }
 }
 
-fn now_seconds() -> i64 {
-    os_system_time_ns() / 1_000_000_000
+fn now_seconds(p: &Process) -> i64 {
+    p.vm.world.os_time_ns() / 1_000_000_000
 }
 
 #[bif("erlang:localtime/0")]
 fn localtime(p: &mut Process) -> BifResult {
-    let (date, time) = date_time(p, &broken_down(now_seconds(), true));
+    let (date, time) = date_time(p, &broken_down(now_seconds(p), true));
     Ok(p.tuple(&[date, time]))
 }
 #[bif("erlang:universaltime/0")]
 fn universaltime(p: &mut Process) -> BifResult {
-    let (date, time) = date_time(p, &broken_down(now_seconds(), false));
+    let (date, time) = date_time(p, &broken_down(now_seconds(p), false));
     Ok(p.tuple(&[date, time]))
 }
 #[bif("erlang:date/0")]
 fn date(p: &mut Process) -> BifResult {
-    Ok(date_time(p, &broken_down(now_seconds(), true)).0)
+    Ok(date_time(p, &broken_down(now_seconds(p), true)).0)
 }
 #[bif("erlang:time/0")]
 fn time(p: &mut Process) -> BifResult {
-    Ok(date_time(p, &broken_down(now_seconds(), true)).1)
+    Ok(date_time(p, &broken_down(now_seconds(p), true)).1)
 }
 
 /// {{Year, Month, Day}, {Hour, Minute, Second}} when they are a date and a time.

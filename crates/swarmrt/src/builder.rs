@@ -275,6 +275,7 @@ impl Builder {
             no_code: backend.map_or([0; 2], |backend| {
                 [CellKind::Entry, CellKind::Return].map(|kind| backend.glue().no_code(kind))
             }),
+            seed: None,
         };
         if let Some(bytes) = memory::available_bytes() {
             swarmrt_term::usage::set_memory_limit(bytes);

@@ -17,7 +17,7 @@ use crate::word::Term;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// What a reference of this node stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,12 +104,11 @@ impl RefValue {
 
 /// A number to count references from: later than all that an earlier run of the machine can have
 /// counted, since references are kept in files and none of an earlier run may name anything of this
-/// one. Below 2^60.
-pub fn first_count() -> u64 {
+/// one. `os_time_ns` is nanoseconds since the Unix epoch. Below 2^60.
+pub fn first_count(os_time_ns: i64) -> u64 {
     // Microseconds since 2025, and room for 4096 references in each.
-    let start = SystemTime::UNIX_EPOCH + Duration::from_hours(482_136);
-    let microseconds =
-        SystemTime::now().duration_since(start).map_or(0, |passed| passed.as_micros() as u64);
+    const START_US: u64 = 482_136 * 3_600_000_000;
+    let microseconds = (os_time_ns.max(0) as u64 / 1000).saturating_sub(START_US);
     (microseconds & ((1 << 48) - 1)) << 12
 }
 
@@ -123,7 +122,10 @@ pub(crate) struct SharedAddress(pub(crate) u64);
 /// freed.
 static REGISTER: LazyLock<[Mutex<Shard>; SHARDS]> =
     LazyLock::new(|| std::array::from_fn(|_| Mutex::default()));
-static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(first_count()));
+static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    AtomicU64::new(first_count(since_epoch.map_or(0, |passed| passed.as_nanos() as i64)))
+});
 
 fn shard(number: u64) -> MutexGuard<'static, Shard> {
     REGISTER[number as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)

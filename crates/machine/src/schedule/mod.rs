@@ -11,6 +11,7 @@ use crate::process::table::ProcessCell;
 use crate::process::{Priority, Process};
 use crate::vm::Config;
 use crate::vm::time::Clock;
+use crate::vm::world::World;
 use blocking::Blockers;
 use dirty::DirtyPool;
 use parking::{Lent, Parking};
@@ -112,6 +113,7 @@ impl Scheduler {
 pub struct Schedulers {
     all: Box<[Scheduler]>,
     parking: Parking,
+    world: Arc<World>,
     clock: Arc<Clock>,
     next_injected: AtomicUsize,
     dirty_io: DirtyPool,
@@ -138,7 +140,7 @@ pub fn current_scheduler() -> Option<usize> {
 }
 
 impl Schedulers {
-    pub(crate) fn new(config: &Config, clock: Arc<Clock>) -> Schedulers {
+    pub(crate) fn new(config: &Config, world: Arc<World>, clock: Arc<Clock>) -> Schedulers {
         let count = config.schedulers;
         let scheduler = || Scheduler {
             queues: Mutex::default(),
@@ -154,6 +156,7 @@ impl Schedulers {
         Schedulers {
             all: (0..count.max(1)).map(|_| scheduler()).collect(),
             parking: Parking::new(count.max(1)),
+            world,
             clock,
             next_injected: AtomicUsize::new(0),
             dirty_io: DirtyPool::new(config.dirty_io),

@@ -94,8 +94,38 @@ impl Queues {
         self.woken_turns = 0;
         normal.pop_front().map(|first| first.cell)
     }
-    /// Takes out the next process for the scheduler itself.
-    pub fn pop_own(&mut self) -> Option<usize> {
+    /// Takes out the next process for the scheduler itself. `choose` may say which of so many that
+    /// wait, from 0: any of them can be next on a machine with enough schedulers.
+    #[inline]
+    pub fn pop_own(&mut self, choose: impl FnOnce(usize) -> Option<usize>) -> Option<usize> {
+        match choose(self.length + self.bound.len()) {
+            None => self.pop_first(),
+            Some(at) => self.remove(at),
+        }
+    }
+    /// Takes out the process at a position among all that wait; `None` when there are fewer.
+    fn remove(&mut self, mut at: usize) -> Option<usize> {
+        if at < self.bound.len() {
+            return self.bound.remove(at);
+        }
+        at -= self.bound.len();
+        let cell = if at < self.woken.len() {
+            self.woken_out += 1;
+            self.woken.remove(at)?
+        } else {
+            at -= self.woken.len();
+            let queue = self.by_priority.iter_mut().find(|queue| {
+                let is_here = at < queue.len();
+                at -= if is_here { 0 } else { queue.len() };
+                is_here
+            });
+            queue?.remove(at)?.cell
+        };
+        self.length -= 1;
+        Some(cell)
+    }
+    /// The next process for the scheduler itself, by priority and waiting time.
+    fn pop_first(&mut self) -> Option<usize> {
         self.bound_turn = !self.bound_turn && !self.bound.is_empty();
         if self.bound_turn || self.length == 0 {
             self.bound.pop_front().or_else(|| self.pop())
@@ -180,7 +210,7 @@ mod tests {
         queues.push(SPAWNER, NORMAL, false);
         let mut most = 0;
         for _ in 0..50 * STARTED {
-            if queues.pop_own() == Some(SPAWNER) {
+            if queues.pop_own(|_| None) == Some(SPAWNER) {
                 (0..STARTED).for_each(|child| queues.push(10 + child, NORMAL, true));
                 queues.push(SPAWNER, NORMAL, false);
             }
@@ -195,11 +225,29 @@ mod tests {
         (0..2).for_each(|cell| queues.push(cell, NORMAL, false));
         (10..13).for_each(|cell| queues.push_bound(cell));
         assert_eq!(queues.lengths(), (2, 3));
-        let own: Vec<usize> = (0..3).filter_map(|_| queues.pop_own()).collect();
+        let own: Vec<usize> = (0..3).filter_map(|_| queues.pop_own(|_| None)).collect();
         assert_eq!(own, [10, 0, 11]);
         assert_eq!(order(&mut queues), [1]);
-        assert_eq!(queues.pop_own(), Some(12));
-        assert_eq!(queues.pop_own(), None);
+        assert_eq!(queues.pop_own(|_| None), Some(12));
+        assert_eq!(queues.pop_own(|_| None), None);
+    }
+
+    #[test]
+    fn any_process_may_be_chosen_and_each_comes_once() {
+        for at in 0..5 {
+            let mut queues = Queues::default();
+            queues.push_bound(0);
+            queues.push(1, NORMAL, true);
+            queues.push(2, Priority::Low as u8, false);
+            queues.push(3, NORMAL, false);
+            queues.push(4, Priority::Max as u8, false);
+            let mut out: Vec<usize> =
+                std::iter::from_fn(|| queues.pop_own(|count| Some(at % count.max(1)))).collect();
+            assert_eq!(queues.lengths(), (0, 0));
+            assert_eq!(out[0], [0, 1, 4, 3, 2][at], "{out:?}");
+            out.sort_unstable();
+            assert_eq!(out, [0, 1, 2, 3, 4]);
+        }
     }
 
     #[test]
@@ -254,7 +302,7 @@ mod tests {
         let mut queues = Queues::default();
         (0..2).for_each(|cell| queues.push(cell, Priority::Max as u8, false));
         (10..14).for_each(|cell| queues.push_bound(cell));
-        let own: Vec<usize> = std::iter::from_fn(|| queues.pop_own()).collect();
+        let own: Vec<usize> = std::iter::from_fn(|| queues.pop_own(|_| None)).collect();
         assert_eq!(own, [10, 0, 11, 1, 12, 13]);
         assert!(!Queues::default().advance(10, Priority::Max as u8), "it is in none");
     }

@@ -29,7 +29,8 @@ impl Schedulers {
     pub(super) fn next(&self, own: usize) -> Option<usize> {
         let scheduler = &self.all[own];
         if scheduler.waiting() > 0
-            && let Some(cell) = scheduler.with_queues(Queues::pop_own)
+            && let Some(cell) =
+                scheduler.with_queues(|queues| queues.pop_own(|count| self.world.choice(count)))
         {
             return Some(cell);
         }
@@ -49,8 +50,8 @@ impl Schedulers {
 
     /// Gives the first scheduler all that waits here; whether there was anything.
     pub(super) fn hand_over(&self, own: usize) -> bool {
-        let left: Vec<usize> =
-            self.all[own].with_queues(|queues| std::iter::from_fn(|| queues.pop_own()).collect());
+        let left: Vec<usize> = self.all[own]
+            .with_queues(|queues| std::iter::from_fn(|| queues.pop_own(|_| None)).collect());
         if left.is_empty() {
             return false;
         }

@@ -133,7 +133,8 @@ mod tests {
     use crate::schedule::{Engine, Outcome};
     use crate::signal::send_message;
     use crate::tests::{machine, new_process};
-    use crate::vm::pin;
+    use crate::vm::{Config, pin};
+    use std::collections::HashSet;
     use swarmrt_term::Term;
 
     /// Runs no code: notes whose turn it is, and has it come to what the script says next.
@@ -184,6 +185,43 @@ mod tests {
         let _guard = pin();
         assert!(vm.processes.get(b).is_none());
         assert_eq!(script.ran, [a, b, a, b]);
+    }
+
+    /// Four processes that yield twice, wait for a timer's message, and end: the order of their
+    /// turns, and the time at the end.
+    fn schedule_of(seed: u64) -> (Vec<usize>, u64) {
+        const SECOND_NS: u64 = 1_000_000_000;
+        let config = Config::without_threads(swarmrt_term::Release::OLDEST);
+        let vm = Vm::new(Config { seed: Some(seed), ..config });
+        vm.set_engine(Box::new(NoCode));
+        let pids = [(); 4].map(|()| new_process(vm));
+        for (seconds, pid) in (1..).zip(pids) {
+            let wake = move |vm| assert!(send_message(vm, Term::pid(pid), pid, Term::NIL));
+            vm.timers.start(seconds * SECOND_NS, Box::new(wake));
+        }
+        let turns = [Outcome::Yield, Outcome::Yield, Outcome::Wait, Outcome::Exit];
+        let outcomes = pids.into_iter().flat_map(|pid| turns.map(|turn| (pid, turn))).collect();
+        let mut script = Script { outcomes, ran: Vec::new() };
+        let mut drive = Drive::new(vm, 0, &mut script);
+        // Time moves when there is nothing else to do, by two timers, so that both are ready then.
+        while drive.step() == Step::Ran || [(); 2].map(|()| vm.timers.advance(vm)) != [false; 2] {}
+        assert!(vm.start_thread("none", || ()).is_err(), "time is not virtual to a thread");
+        let index = |pid: &u64| pids.iter().position(|other| other == pid).expect("one of them");
+        (script.ran.iter().map(index).collect(), vm.clock.since_start_ns())
+    }
+
+    #[test]
+    fn a_seed_gives_one_schedule_and_another_seed_another() {
+        let schedules: Vec<_> = (0..20).map(schedule_of).collect();
+        assert_eq!(schedules, (0..20).map(schedule_of).collect::<Vec<_>>());
+        for (order, end_ns) in &schedules {
+            assert_eq!(*end_ns, 4_000_000_000);
+            for process in 0..4 {
+                assert_eq!(order.iter().filter(|ran| **ran == process).count(), 4, "{order:?}");
+            }
+        }
+        let different: HashSet<_> = schedules.into_iter().collect();
+        assert!(different.len() > 15, "{} of 20", different.len());
     }
 
     #[test]

@@ -23,6 +23,15 @@ enum Due {
     Run(TimerAction),
 }
 
+impl Due {
+    fn happen(self, vm: &'static Vm) {
+        match self {
+            Due::Receive { pid, sequence } => crate::signal::receive_timeout(vm, pid, sequence),
+            Due::Run(action) => action(vm),
+        }
+    }
+}
+
 struct State {
     pending: BTreeMap<TimerKey, Due>,
     next_number: u64,
@@ -95,6 +104,15 @@ impl Timers {
         self.changed.notify_one();
     }
 
+    /// Without a timer thread, in a world with virtual time: moves time to the earliest timer, which
+    /// happens. `false` when none is pending.
+    pub fn advance(&self, vm: &'static Vm) -> bool {
+        let Some((key, due)) = self.state.lock().pending.pop_first() else { return false };
+        vm.world.advance_to(key.at_ns);
+        due.happen(vm);
+        true
+    }
+
     /// The timer thread.
     pub(crate) fn run(&self, vm: &'static Vm) {
         let mut state = self.state.lock();
@@ -109,17 +127,12 @@ impl Timers {
                 Some(key) if key.at_ns <= now => {
                     let due = state.pending.remove(&key).expect("it was there under this lock");
                     drop(state);
-                    match due {
-                        Due::Receive { pid, sequence } => {
-                            crate::signal::receive_timeout(vm, pid, sequence);
-                        }
-                        Due::Run(action) => action(vm),
-                    }
+                    due.happen(vm);
                     state = self.state.lock();
                 }
                 Some(key) => {
                     state.sleeps_until_ns = key.at_ns;
-                    self.changed.wait_until(&mut state, vm.clock.instant_at(key.at_ns));
+                    self.changed.wait_until(&mut state, vm.world.instant_at(key.at_ns));
                     state.sleeps_until_ns = 0;
                 }
             }

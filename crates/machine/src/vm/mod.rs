@@ -11,6 +11,7 @@ pub mod system_monitor;
 mod threads;
 pub mod time;
 pub mod watched;
+pub mod world;
 
 pub use threads::StillRunning;
 
@@ -29,6 +30,7 @@ use crate::vm::inspect::Inspect;
 use crate::vm::ports::PortHost;
 use crate::vm::statistics::{ProcessDefaults, Statistics};
 use crate::vm::time::{Clock, TimeWarpMode};
+use crate::vm::world::World;
 use parking_lot::{Mutex, RwLock};
 use std::any::Any;
 use std::collections::HashSet;
@@ -105,6 +107,8 @@ pub struct Config {
     /// What code cells hold while they have no machine code: entries, then return points. 0 in a
     /// machine that never has any.
     pub no_code: [u64; 2],
+    /// The seed of a world with virtual time and without threads; `None`: the real world.
+    pub seed: Option<u64>,
 }
 
 /// Called for a process that ends, by the thread that ran it, while its terms are still there.
@@ -121,7 +125,9 @@ pub type SpawnOptionsReader = fn(&Vm, Term) -> Option<(crate::process::spawn::Sp
 pub struct Vm {
     threads: threads::Threads,
     pub config: Config,
-    /// The machine's only notion of time.
+    /// Time, choices and threads.
+    pub world: Arc<World>,
+    /// The clocks of programs, over the world's time.
     pub clock: Arc<Clock>,
     pub timers: Timers,
     pub processes: ProcessTable,
@@ -182,6 +188,7 @@ impl Config {
             release,
             when_idle: || (),
             no_code: [0; 2],
+            seed: None,
         }
     }
 
@@ -210,10 +217,11 @@ impl Vm {
         swarmrt_term::release::set_current(config.release);
         let bifs: &'static BifTable = Box::leak(Box::new(BifTable::collect(config.release)));
         let has_correction = config.flag("+c").is_none_or(|value| value == "true");
-        let clock = Arc::new(Clock::start(config.time_warp_mode(), has_correction));
+        let world = Arc::new(config.seed.map_or_else(World::real, World::seeded));
+        let clock = Arc::new(Clock::start(world.clone(), config.time_warp_mode(), has_correction));
         Box::leak(Box::new(Vm {
             threads: Default::default(),
-            schedulers: Schedulers::new(&config, clock.clone()),
+            schedulers: Schedulers::new(&config, world.clone(), clock.clone()),
             clock,
             timers: Timers::new(),
             processes: ProcessTable::new(config.processes_max),
@@ -228,7 +236,8 @@ impl Vm {
             sequential_tracer: crate::process::sequential::SystemTracer::default(),
             engine: OnceLock::new(),
             system_processes: OnceLock::new(),
-            next_ref: AtomicU64::new(swarmrt_term::reference::first_count()),
+            next_ref: AtomicU64::new(swarmrt_term::reference::first_count(world.started_os_ns())),
+            world,
             next_unique: AtomicU64::new(1),
             next_monotonic_unique: AtomicU64::new(0),
             extensions: Extensions::default(),

@@ -181,7 +181,11 @@ mod tests {
 
     #[test]
     fn settings_end_with_their_process() {
-        let clock = Clock::start(TimeWarpMode::No, true);
+        let clock = Clock::start(
+            std::sync::Arc::new(crate::vm::world::World::real()),
+            TimeWarpMode::No,
+            true,
+        );
         let monitor = SystemMonitor::default();
         let limits = Limits { long_gc_ms: Some(1), ..Limits::default() };
         assert_eq!(monitor.set(Some((7, limits))), None);

@@ -50,7 +50,7 @@ impl Vm {
     ) -> io::Result<()> {
         let mut running = self.threads.running.lock();
         running.retain(|thread| !thread.is_finished());
-        running.push(builder.spawn(work)?);
+        running.push(self.world.start_thread(builder, work)?);
         Ok(())
     }
 

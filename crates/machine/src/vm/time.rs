@@ -1,11 +1,12 @@
 //! Clocks: monotonic, system and OS time, in nanoseconds (the native unit here as in OTP on Linux).
 
 use crate::signal::send_call;
+use crate::vm::world::World;
 use crate::{Process, Vm};
 use parking_lot::Mutex;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Where Erlang monotonic time stands when the machine starts: OTP starts far below zero, so that
 /// small positive values are not taken for granted.
@@ -43,8 +44,7 @@ impl TimeWarpMode {
 
 /// The machine's clocks.
 pub struct Clock {
-    started: Instant,
-    started_os_ns: i64,
+    world: Arc<World>,
     mode: TimeWarpMode,
     /// Whether monotonic time goes steadily. Otherwise it goes as the operating system's time does,
     /// but not backwards, unless system time may follow that by itself.
@@ -69,17 +69,11 @@ const CHECK_EVERY_NS: u64 = 1_000_000_000;
 /// A difference that is taken for a change of the operating system's time.
 const WARP_NS: i64 = 10_000_000;
 
-/// Nanoseconds since the Unix epoch as the operating system has it.
-pub fn os_system_time_ns() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as i64)
-}
-
 impl Clock {
-    pub(crate) fn start(mode: TimeWarpMode, correction: bool) -> Clock {
-        let started_os_ns = os_system_time_ns();
+    pub(crate) fn start(world: Arc<World>, mode: TimeWarpMode, correction: bool) -> Clock {
+        let started_os_ns = world.started_os_ns();
         Clock {
-            started: Instant::now(),
-            started_os_ns,
+            world,
             mode,
             correction,
             last_monotonic_ns: AtomicI64::new(MONOTONIC_START_NS),
@@ -115,7 +109,7 @@ impl Clock {
     pub fn finalize_offset(&self) {
         // AcqRel: one caller sets the offset.
         if self.mode == TimeWarpMode::Single && !self.finalized.swap(true, Ordering::AcqRel) {
-            self.offset_ns.store(os_system_time_ns() - self.monotonic_ns(), Ordering::Relaxed);
+            self.offset_ns.store(self.world.os_time_ns() - self.monotonic_ns(), Ordering::Relaxed);
             self.changed.store(true, Ordering::Release);
         }
     }
@@ -147,7 +141,7 @@ impl Clock {
     /// Nanoseconds since the machine started.
     #[inline]
     pub fn since_start_ns(&self) -> u64 {
-        self.started.elapsed().as_nanos() as u64
+        self.world.since_start_ns()
     }
     /// Erlang monotonic time in nanoseconds; it starts far below zero.
     #[inline]
@@ -155,7 +149,7 @@ impl Clock {
         if self.correction || self.mode == TimeWarpMode::Multi {
             return MONOTONIC_START_NS + self.since_start_ns() as i64;
         }
-        let now_ns = MONOTONIC_START_NS + (os_system_time_ns() - self.started_os_ns);
+        let now_ns = MONOTONIC_START_NS + (self.world.os_time_ns() - self.world.started_os_ns());
         now_ns.max(self.last_monotonic_ns.fetch_max(now_ns, Ordering::Relaxed))
     }
     /// Erlang monotonic time at the machine's start, in nanoseconds.
@@ -171,7 +165,7 @@ impl Clock {
         let now = self.since_start_ns();
         if now >= self.next_check_ns.load(Ordering::Relaxed) {
             self.next_check_ns.store(now + CHECK_EVERY_NS, Ordering::Relaxed);
-            let wanted = os_system_time_ns() - (MONOTONIC_START_NS + now as i64);
+            let wanted = self.world.os_time_ns() - (MONOTONIC_START_NS + now as i64);
             if (wanted - self.offset_ns.load(Ordering::Relaxed)).abs() > WARP_NS {
                 self.offset_ns.store(wanted, Ordering::Relaxed);
                 self.changed.store(true, Ordering::Release);
@@ -193,9 +187,5 @@ impl Clock {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, later)
             .unwrap_or(now_us);
         now_us.max(last_us + 1)
-    }
-    /// The instant of the operating system's clock that many nanoseconds after the machine's start.
-    pub fn instant_at(&self, since_start_ns: u64) -> Instant {
-        self.started + std::time::Duration::from_nanos(since_start_ns)
     }
 }

@@ -412,7 +412,7 @@ pub fn log_as(
         return;
     };
     let format = heap.string(format);
-    let time = heap.int(crate::vm::time::os_system_time_ns() / 1000);
+    let time = heap.int(vm.world.os_time_ns() / 1000);
     let old_tag = match level.name() {
         "warning" => atom!("warning_msg"),
         "info" => atom!("info_msg"),
