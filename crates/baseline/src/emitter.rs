@@ -3,8 +3,8 @@
 //! Machine registers: `rdi` is the stack pointer, `rsi` the heap's top, `rdx` the reductions left,
 //! `rcx`, `r8` and `r9` the first X registers, `r15` the address of the scheduler's registers, as
 //! pieces pass them. `rbp` is the trampoline's, by which the stack is unwound. The others are free:
-//! `rax`, `r10` and `r11` until something is called, `rbx`, `r12`, `r13` and `r14` across calls,
-//! too.
+//! `rax`, `r10` and `r11` until something is called, `rbx`, `r12`, `r13` and `r14` also across
+//! calls.
 
 use crate::facts::Facts;
 use crate::routines::{FloatOperation, Routines};

@@ -22,10 +22,13 @@ pub struct Routines {
     /// Adds, subtracts, multiplies and divides the words in `r10` and `r11`, of which one is a
     /// float at least, or, to divide, none need be. In `rax`: the word of the result, or
     /// [`NO_TERM`](swarmrt_engine::runtime::assists::NO_TERM) where the machine has to do it.
-    /// Changes `rbx` and `r12`, too.
+    /// Changes `rbx` and `r12` as well.
     pub floats: [u64; 4],
+    /// The way out of [`Stub::Interpret`].
     pub interpret: u64,
+    /// The way out of [`Stub::SavedContinue`].
     pub continues: u64,
+    /// The way out of [`Stub::TurnOver`].
     pub turn_over: u64,
     _memory: CodeMemory,
 }

@@ -2,8 +2,8 @@
 //!
 //! An operand is a tag in the low three bits of a byte and a value of 4, 11 or more bits; the
 //! encoding is described in OTP's `beam_asm`/`beam_disasm`. Values are checked against the tables
-//! of the file here, so that whoever holds an [`Operand`] may index with it. Whether an operand
-//! makes sense for its instruction is the verifier's business.
+//! of the file here, so that every [`Operand`] may be used as an index. Whether an operand makes
+//! sense for its instruction is the verifier's business.
 
 use std::ops::Deref;
 

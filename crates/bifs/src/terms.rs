@@ -214,7 +214,7 @@ fn fun_info(p: &mut Process, fun: Term, item: Term) -> BifResult {
             "uniq" => Term::small(i64::from(identity.old_uniq)),
             "new_index" => Term::small(i64::from(identity.index)),
             "new_uniq" => p.binary(&identity.uniq),
-            // OTP counts who refers to a fun's entry until OTP 28; here nobody does.
+            // Until OTP 28, OTP counts the references to a fun's entry; here they are not counted.
             "refc" if release::current() >= Release::R29 => Term::small(1),
             "refc" => Term::small(i64::from(!FunEntry::of(fun.entry_ptr()).entry().is_null()) + 1),
             _ => return Err(BifExit::BADARG),

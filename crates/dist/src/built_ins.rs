@@ -430,7 +430,7 @@ fn monitor_node(p: &mut Process, name: Term, on: Term, options: Term) -> BifResu
     }
 }
 
-/// Whether whoever a pid stands for can be told text beyond Latin-1.
+/// Whether text beyond Latin-1 can be sent to the node of a pid.
 #[bif("net_kernel:dflag_unicode_io/1")]
 fn dflag_unicode_io(p: &mut Process, pid: Term) -> BifResult {
     if pid.is_pid() {

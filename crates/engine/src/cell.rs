@@ -1,8 +1,8 @@
 //! Code cells ([`Instr::Cell`]): the entries of functions, and the places to which calls return.
 //!
-//! Each has a word for the address of machine code. Whoever enters a function or returns to its
-//! caller looks at the cell in front of the place: where there is machine code, it goes on there,
-//! else in the interpreter.
+//! Each has a word for the address of machine code. Calls and returns look at the cell in front of
+//! the place that they lead to, and go on in machine code if there is some, else in the
+//! interpreter.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use swarmrt_beam::instr::Instr;

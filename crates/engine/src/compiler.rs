@@ -45,8 +45,8 @@ pub trait Compiler {
     /// What the code generator or the operating system says; the function stays as it was.
     fn compile(&mut self, request: &Request<'_>) -> Result<Option<Compiled>, String>;
 
-    /// Pieces that ought to be compiled, too, where the piece behind `cell` is hot: their
-    /// functions' numbers, and their cells.
+    /// Pieces to be compiled along with the hot piece behind `cell`: their functions' numbers, and
+    /// their cells.
     fn companions(&self, vm: &'static Vm, module: &ModuleCode, cell: u32) -> Vec<(usize, u32)>;
 }
 

@@ -491,9 +491,9 @@ impl Tier {
     /// Evicts the code of the modules that were not seen running for the longest time, when there
     /// is too much. All of a module, whose functions call each other directly.
     ///
-    /// Machine code runs only while its thread is pinned, and whoever came to it has read its
-    /// address from a cell: so once the code is not found any more, it can be freed when all have
-    /// unpinned that were pinned then.
+    /// A thread is pinned while it runs machine code, and has read the code's address from a cell.
+    /// So code that has been taken off its cells is freed when all threads that were pinned then
+    /// have unpinned.
     fn keep_to_limit(&self) {
         let installed = self.installed.bytes();
         if installed <= self.code_bytes_max {

@@ -355,8 +355,8 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         }
                     };
                 }
-                // The reductions are used up on the way to the function at `ip`: those that were
-                // put aside, too?
+                // The reductions are used up on the way to the function at `ip`. Reductions that
+                // were deferred are used before the turn ends.
                 macro_rules! turn_over {
                     ($arity:expr) => {{
                         if deferred > 0 {

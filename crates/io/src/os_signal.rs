@@ -117,8 +117,8 @@ fn end_when_stuck(vm: &'static Vm) {
     unsafe { libc::_exit(EXIT_TERMINATED) };
 }
 
-/// Standard input and output, where the menu comes when SIGINT does. What follows on the line is
-/// read, too.
+/// Standard input and output, where the menu comes when SIGINT does. Keys are read to the end of
+/// their line.
 struct StandardStreams;
 
 impl Console for StandardStreams {

@@ -168,7 +168,7 @@ fn the_end_of_a_process_is_told_to_whom_it_concerns() {
     process(vm, watcher).relations.remove_monitor(taken_back);
     signal::send_demonitor(vm, Term::pid(watcher), pid, taken_back);
     handle(vm, pid);
-    // It watches one, too, who is to forget it.
+    // Its own monitor is to be forgotten by the watched process.
     let own = monitor(vm, pid, linked, None);
     handle(vm, linked);
     assert!(process(vm, linked).relations.monitored_by.contains_key(own));

@@ -49,7 +49,7 @@ fn share_system_libraries() -> bool {
         return false;
     }
     for name in SYSTEM_LIBRARIES {
-        // One that is not there is missed by whoever needs it.
+        // A library that is missing shows when one that needs it is loaded.
         let _ = open(name, libc::RTLD_NOW | libc::RTLD_GLOBAL).map(File::into_raw);
     }
     true

@@ -500,7 +500,7 @@ impl Flow<'_> {
     }
 }
 
-/// The registers and constants among the operands, those in lists, too.
+/// The registers and constants among the operands and in lists of them.
 fn operands(args: &[Operand]) -> impl Iterator<Item = &Operand> {
     args.iter().flat_map(|arg| match arg {
         Operand::List(elements) => elements.iter(),

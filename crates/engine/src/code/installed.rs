@@ -51,8 +51,8 @@ impl Code {
     pub fn address(&self) -> u64 {
         self.memory.address() + self.entry as u64
     }
-    /// Has nobody find it any more who has not found it yet; of a module that stays, `no_code` says
-    /// what its cell holds then.
+    /// Takes it off its cell, so that no thread enters it any more. In a module that stays, the cell
+    /// holds what `no_code` says then.
     fn uninstall(
         &self,
         re_entries: &ReEntries,
@@ -95,7 +95,7 @@ impl Baseline {
         (self.memory.address()..self.memory.address() + self.memory.bytes() as u64)
             .contains(&address)
     }
-    /// Has nobody find it any more.
+    /// Takes it off its cells, so that no thread enters it any more.
     fn uninstall(&self, module: &ModuleCode, no_code: impl Fn(*const Instr) -> u64) {
         for &cell in &self.cells {
             let cell = cell_at(module, cell);
@@ -318,7 +318,7 @@ impl Drop for Functions {
             code.uninstall(&self.installed.re_entries, None);
         }
         if !re_entries.is_empty() {
-            // Somebody may have found them who is not there yet.
+            // A thread may have read an address and not have entered yet.
             swarmrt_machine::pin().defer(move || drop(re_entries));
         }
     }

@@ -315,7 +315,7 @@ pub fn use_marker(p: &mut Process, reference: Term) {
     }
 }
 
-/// Whether the term is a small integer in OTP, too, which has 60 bits for them; we have 62.
+/// Whether the term is a small integer in OTP as well. OTP has 60 bits for them, we have 62.
 pub fn is_otp_small(term: Term) -> bool {
     term.as_small().is_some_and(|value| (-(1 << 59)..1 << 59).contains(&value))
 }

@@ -1,5 +1,5 @@
-//! Ports on files and on descriptors that the machine was given. Others may have them, too, so they
-//! stay as they are and block: one thread reads, one writes.
+//! Ports on files and on descriptors that the machine was given. Other programs may share
+//! them, so they stay as they are and block: one thread reads, one writes.
 
 use super::driver::{Driver, Request, Written};
 use super::options::{Options, Source};

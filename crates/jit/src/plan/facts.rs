@@ -305,7 +305,7 @@ impl Facts {
         };
         self.known.iter().filter_map(scalar_replaced).collect()
     }
-    /// Scalar-replaced tuples that were in X registers which are not alive are nobody's.
+    /// Forgets the scalar-replaced tuples in X registers that are not live.
     pub fn forget_dead_scalars(&mut self, live: u64) {
         self.known.retain(|&raw, fact| {
             let register = Dst(raw);

@@ -3,10 +3,10 @@
 //! - A small function of the same module that calls nothing it would have to return from, and so
 //!   needs no frame, and that is no loop.
 //! - A small exported function of another module that calls a fun which it is given, such as
-//!   `lists:foldl/3`, with the small local functions that do its work. It is translated where the
-//!   caller is known to pass a fun that can be inside, too. A version of that module is meant: the
-//!   code asks, before it goes there, whether the export still leads where it led when the caller
-//!   was compiled ([`Export::changes`]).
+//!   `lists:foldl/3`, with the small local functions that do its work. It is inlined where the
+//!   caller is known to pass a fun that can itself be inlined. It is inlined from the module's
+//!   current version: before it goes there, the code checks that the export has not changed since
+//!   the caller was compiled ([`Export::changes`]).
 //! - The function of such a fun: a small one of the same module that calls nothing but built-ins
 //!   and functions of its own kind.
 //!

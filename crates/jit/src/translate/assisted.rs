@@ -203,7 +203,7 @@ impl Translator<'_, '_> {
         let failing = self.failing(at, fail);
         let known = mfa.module == am::ERLANG;
         let mut fact = Fact::ANY;
-        // Another way leads to the next instruction, too.
+        // Whether cold code leads to the next instruction as well.
         let mut joins = false;
         let result = match (values.as_slice(), mfa.function) {
             (&[binary], name)

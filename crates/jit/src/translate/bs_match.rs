@@ -3,9 +3,8 @@
 //!
 //! Nothing here leaves the piece once something has been changed: where there is no room for what
 //! is allocated, an assist allocates it, which always succeeds. So registers are written as the
-//! steps come, and only the context's position is put off: to where somebody else looks at it,
-//! which is the assist that reads long integers, the place that a failed step leads to, or the next
-//! instruction.
+//! steps come, and only the context's position is written later: before the assist that reads long
+//! integers, at the place that a failed step leads to, or before the next instruction.
 
 use crate::plan::facts::{Fact, kind, register};
 use crate::translate::{I64, Next, Translator};

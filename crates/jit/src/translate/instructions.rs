@@ -702,7 +702,7 @@ impl Translator<'_, '_> {
         self.step(at);
         Next::End
     }
-    /// The highest element of a tuple that is taken in the row of instructions which begins here,
+    /// The highest element of a tuple that is taken in the run of instructions that begins here,
     /// counted from 0.
     fn last_element(&self, at: u32, tuple: Src) -> usize {
         let mut last = 0;

@@ -67,7 +67,7 @@ impl Translator<'_, '_> {
         let fits = known_a.is(kind::SMALL)
             && known_b.is(kind::SMALL)
             && self.never_overflows(at, known_a, known_b);
-        // With all known to be small and the result, too, nothing else can happen.
+        // With operands and result known to be small there is no slow path.
         let slow = if fits { None } else { Some(self.exit_block(at)) };
         let other = match slow {
             Some(slow) if has_floats && self.expects_floats(known_a, known_b) => {
@@ -348,8 +348,7 @@ impl Translator<'_, '_> {
     fn float_arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst, slow: Block) {
         let small = [a, b].map(|src| self.fact(at, src).may_be(kind::SMALL));
         let (x, y) = match small {
-            // One that is no float yet is probably one, too: then it is in its register from now
-            // on.
+            // The other operand is probably a float as well, and in a float register from now on.
             [true, true]
                 if self.fact(at, a).may_be(kind::FLOATS)
                     && self.fact(at, b).may_be(kind::FLOATS) =>
@@ -402,7 +401,7 @@ impl Translator<'_, '_> {
         let is_open = known.may_be(kind::FLOAT)
             && !known.is(kind::FLOATS)
             && self.constant(at, src).is_none();
-        let anew = if is_open { self.float_row_anew() } else { None };
+        let anew = if is_open { self.float_run_anew() } else { None };
         let value = match anew {
             Some(anew) => self.float(at, src, anew),
             None => self.number_as_float(at, src, slow),

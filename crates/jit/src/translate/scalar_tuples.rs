@@ -1,10 +1,10 @@
-//! Scalar-replaced tuples: what a loop hands itself from round to round in a tuple, and what a
-//! function inside another returns in one, need not be on the heap. The elements stay values,
-//! floats among them in machine registers for floats, until somebody wants the tuple itself.
+//! Scalar-replaced tuples: a loop-carried tuple, and a tuple that an inlined function returns, need
+//! not be on the heap. The elements stay values, floats among them in machine registers for floats,
+//! until an instruction needs the tuple itself.
 //!
-//! The room that the program has asked for stays reserved until then: whatever asks for more asks
-//! for that, too ([`Piece::scalar_words`]). Only what allocates without asking could take it; so
-//! instructions that may do so find all tuples on the heap ([`keeps_scalars`]).
+//! The heap words that the program has asked for stay reserved until then: later checks for room
+//! add them ([`Translator::scalar_words`]). An instruction that allocates without such a check
+//! would use them up; so before it all tuples are put on the heap ([`keeps_scalars`]).
 
 use super::{I64, Translator};
 use crate::plan::facts::{Fact, Location, SCALAR_TUPLES_MAX, scalar};
@@ -42,8 +42,7 @@ impl Translator<'_, '_> {
         }
         self.facts.forget_dead_scalars(self.flow().live_after(at));
         let Some(slot) = self.facts.free_slot() else { return false };
-        // Scalars are written only when none of the elements is to be read any more: those in the
-        // slot are of nobody.
+        // The slot is free: writing its scalars overwrites no element that is still to be read.
         for (index, &element) in elements.iter().enumerate() {
             match crate::plan::facts::register(element) {
                 Some(register) => self.copy_register(register, scalar(slot, index)),
@@ -58,8 +57,8 @@ impl Translator<'_, '_> {
         self.facts.place(dst, Location::Scalars(slot));
         true
     }
-    /// Whether the next call is one that goes on in the piece, where what is passed may be taken
-    /// apart; bodies of others return to where it may be, too.
+    /// Whether the next call stays in the piece, so that tuples among its arguments may stay
+    /// scalar-replaced. An inlined body returns into the piece.
     fn is_handed_on(&self, at: u32) -> bool {
         if self.sites.current != 0 {
             return true;

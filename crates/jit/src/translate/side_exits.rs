@@ -182,10 +182,10 @@ impl Translator<'_, '_> {
     pub(crate) fn has_float_exit(&self) -> bool {
         self.float_run.is_some()
     }
-    /// Where the run begins anew, expecting other numbers than floats, too; none where it does
-    /// already, or where nothing is gained when floats alone are expected, since no loop has them
-    /// in machine registers from then on.
-    pub(crate) fn float_row_anew(&mut self) -> Option<Block> {
+    /// Where the run begins anew without the assumption that all numbers are floats. `None` where it
+    /// has begun so already, or where no loop would have floats in machine registers from then on,
+    /// so that the assumption gains nothing.
+    pub(crate) fn float_run_anew(&mut self) -> Option<Block> {
         if self.cold || self.facts.mixed || !self.body().is_loop {
             return None;
         }
@@ -312,7 +312,7 @@ impl Translator<'_, '_> {
             self.facts.forget_y();
         }
     }
-    /// Goes on behind an instruction that has a slow path, too.
+    /// Goes on behind an instruction whose slow path leads there as well.
     pub(crate) fn join(&mut self, next: u32) -> Next {
         let block = self.target(next);
         self.b.ins().jump(block, &[]);

@@ -234,7 +234,7 @@ impl Translator<'_, '_> {
         let lambda = self.source.inlined.lambda(self.fact(at, src).fun?)?;
         (lambda.arity == usize::from(arity)).then_some(lambda)
     }
-    /// What an export leads to, when that may be inside and is given a fun that may be, too.
+    /// The function that an export leads to, if it may be inlined and an argument is a known fun.
     pub(super) fn helper(&self, export: ExportPtr, arity: u16) -> Option<Helper> {
         let helper = self.source.inlined.helper(export)?;
         (self.sites.current == 0 && (0..arity).any(|x| self.facts.of(Dst::x(x)).fun.is_some()))

@@ -88,8 +88,8 @@ pub fn send_message(vm: &'static Vm, from: Term, to: u64, message: Term) -> bool
     send_to(vm, to, || new_signal(SignalKind::Message, from, message))
 }
 
-/// Sends messages with no other message between them, so that a process that waits for the first
-/// finds the others, too.
+/// Sends messages with no other message between them: a process that waits for the first finds all
+/// of them.
 pub fn send_together(vm: &'static Vm, from: Term, to: u64, messages: &[Term]) {
     let Some(cell) = vm.processes.get(to) else { return };
     let mut is_to_wake = false;

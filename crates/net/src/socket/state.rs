@@ -692,7 +692,7 @@ impl Watcher for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Nobody waits, as whoever waits holds it by the message.
+        // No process waits: a waiting one holds the socket by its message.
         let state = self.state.get_mut();
         state.begin_close(self.vm);
         state.finish_close();

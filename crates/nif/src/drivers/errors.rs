@@ -9,7 +9,7 @@ static LINKER: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// The number of the first text of the dynamic linker. They go down from there.
 const FIRST: i64 = -10;
 
-/// Where the errors begin in [`TEXTS`] that have a number, too: 0 and down.
+/// Where the errors with a number (0 and down) begin in [`TEXTS`].
 const NUMBERED: usize = 9;
 
 const TEXTS: [(&str, &str); 18] = [
