@@ -1,4 +1,5 @@
-//! What process built-ins do to ports, through the machine's [`PortHost`](swarmrt_machine::vm::ports::PortHost).
+//! What process built-ins do to ports, through the machine's
+//! [`PortHost`](swarmrt_machine::vm::ports::PortHost).
 
 use crate::process::{MonitorOptions, monitor_ref};
 use swarmrt_machine::process::links::{Monitor, Tag, Watched};

@@ -252,7 +252,7 @@ impl Flow<'_> {
                     read_any(state, arg)?;
                 }
                 OperandKind::Source | OperandKind::Register | OperandKind::Size => {
-                    read(state, arg)?
+                    read(state, arg)?;
                 }
                 OperandKind::MaybeContext | OperandKind::Context => read_any(state, arg)?,
                 OperandKind::Target
@@ -269,7 +269,7 @@ impl Flow<'_> {
                 }
                 OperandKind::ReadFloat => read_float(state, arg)?,
                 OperandKind::Sources | OperandKind::SourcePairs => {
-                    read_all(state, elements(arg).iter())?
+                    read_all(state, elements(arg).iter())?;
                 }
                 OperandKind::Updates => read_all(state, elements(arg).iter().skip(1).step_by(2))?,
                 OperandKind::Segments => read_segments(state, elements(arg))?,

@@ -51,8 +51,8 @@ impl Code {
     pub fn address(&self) -> u64 {
         self.memory.address() + self.entry as u64
     }
-    /// Takes it off its cell, so that no thread enters it any more. In a module that stays, the cell
-    /// holds what `no_code` says then.
+    /// Takes it off its cell, so that no thread enters it any more. In a module that stays, the
+    /// cell holds what `no_code` says then.
     fn uninstall(
         &self,
         re_entries: &ReEntries,

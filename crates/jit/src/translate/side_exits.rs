@@ -182,8 +182,8 @@ impl Translator<'_, '_> {
     pub(crate) fn has_float_exit(&self) -> bool {
         self.float_run.is_some()
     }
-    /// Where the run begins anew without the assumption that all numbers are floats. `None` where it
-    /// has begun so already, or where no loop would have floats in machine registers from then on,
+    /// Where the run begins anew without the assumption that all numbers are floats. `None` where
+    /// it has begun so already, or where no loop would have floats in machine registers from then on,
     /// so that the assumption gains nothing.
     pub(crate) fn float_run_anew(&mut self) -> Option<Block> {
         if self.cold || self.facts.mixed || !self.body().is_loop {
