@@ -56,6 +56,7 @@ pub trait Backend: Send + Sync {
     fn glue(&self) -> &Glue;
     /// The processor and the extensions that the code makes use of: part of the cache's key.
     fn processor(&self) -> &str;
+    /// A compiler for the calling thread.
     fn compiler(&self) -> Box<dyn Compiler>;
 }
 

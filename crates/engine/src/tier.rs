@@ -60,6 +60,7 @@ impl When {
 impl Mode {
     /// Calls by the interpreter before the baseline compiler has its turn.
     pub const CALLS: u32 = 32;
+    /// The interpreter, the baseline compiler, and the optimising one for hot functions.
     pub const DEFAULT: Mode = Mode::Tiered { calls: Mode::CALLS, optimised: When::Worthwhile };
     /// The baseline compiler alone, on the first call after a function is specialised; for testing.
     pub const BASELINE: Mode = Mode::Tiered { calls: 1, optimised: When::Never };

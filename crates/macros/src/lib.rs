@@ -57,6 +57,7 @@ fn split(name: &str) -> Option<(&str, &str, usize)> {
     Some((module, function, arity.parse().ok()?))
 }
 
+/// Makes a function a built-in; the head of this crate lists the options.
 #[proc_macro_attribute]
 pub fn bif(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse_macro_input!(attribute as Options);

@@ -150,6 +150,7 @@ impl Builder {
     /// Schedulers that a machine can have.
     pub const SCHEDULERS_MAX: usize = 64;
 
+    /// A machine on this OTP that boots as `erl` does without flags.
     pub fn new(otp: Otp) -> Builder {
         let processors = Processors::of_system();
         Builder {

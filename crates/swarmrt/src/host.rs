@@ -78,6 +78,7 @@ where
 }
 
 impl HostModule {
+    /// A module of that name without functions.
     pub fn new(name: &str) -> HostModule {
         HostModule { name: name.to_owned(), functions: Vec::new() }
     }

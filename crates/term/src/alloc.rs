@@ -51,6 +51,7 @@ pub trait Alloc {
     /// The head of the list of off-heap terms that belong to this heap.
     fn off_heap(&mut self) -> &mut OffHeap;
 
+    /// A list cell; `tail` is a list, or any term for an improper one.
     #[inline]
     fn cons(&mut self, head: Term, tail: Term) -> Term {
         let cell = self.alloc(2);
@@ -62,6 +63,7 @@ pub trait Alloc {
         Term::from_cons_ptr(cell)
     }
 
+    /// A tuple of these elements.
     #[inline]
     fn tuple(&mut self, elements: &[Term]) -> Term {
         let ptr = self.alloc(elements.len() + 1);
@@ -116,10 +118,12 @@ pub trait Alloc {
         ])
     }
 
+    /// A proper list of these elements.
     fn list(&mut self, items: &[Term]) -> Term {
         self.list_with_tail(items, Term::NIL)
     }
 
+    /// A list of these elements with `tail` behind them.
     fn list_with_tail(&mut self, items: &[Term], tail: Term) -> Term {
         cells(self, items.iter().copied(), tail)
     }
@@ -138,6 +142,7 @@ pub trait Alloc {
         cells(self, bytes.iter().map(|&byte| Term::small(i64::from(byte))), tail)
     }
 
+    /// An integer, small or big.
     fn int(&mut self, value: i64) -> Term {
         if Term::fits_small(value) {
             Term::small(value)
@@ -146,6 +151,7 @@ pub trait Alloc {
         }
     }
 
+    /// A non-negative integer, small or big.
     fn uint(&mut self, value: u64) -> Term {
         if value <= Term::SMALL_MAX as u64 {
             Term::small(value as i64)
@@ -178,6 +184,7 @@ pub trait Alloc {
         Term::from_boxed_ptr(ptr)
     }
 
+    /// A float, held in the word if its exponent allows, else boxed. `value` is finite.
     #[inline]
     fn float(&mut self, value: f64) -> Term {
         if let Some(term) = Term::float_immediate(value) {
@@ -288,6 +295,7 @@ pub trait Alloc {
         Term::from_boxed_ptr(ptr)
     }
 
+    /// `fun M:F/A`; `entry` is the first field of the machine's export entry.
     fn export_fun(&mut self, entry: *const Mfa) -> Term {
         let ptr = self.alloc(2);
         // SAFETY: two words were given.

@@ -371,7 +371,7 @@ macro_rules! list_atoms {
             #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "positions in the list, named as the constants")]
             #[repr(u32)]
             enum Number { $($constant),* }
-            $(pub const $constant: Atom = Atom(Number::$constant as u32);)*
+            $(#[doc = concat!("`", $name, "`")] pub const $constant: Atom = Atom(Number::$constant as u32);)*
         }
     };
 }

@@ -41,12 +41,14 @@ pub enum CellKind {
 pub trait Linker {
     /// What hangs on a cell that has no machine code.
     fn no_code(&self, cell: CellKind) -> u64;
+    /// The machine's export entry of a function, which is made if there is none yet.
     fn export(&mut self, mfa: Mfa) -> ExportPtr;
     /// The number of the built-in of that name, if there is one.
     fn bif(&self, mfa: Mfa) -> Option<u16>;
     /// Whether a built-in may be an instruction: it does not trap or wait, and does nothing but
     /// answer.
     fn is_guard(&self, bif: u16) -> bool;
+    /// The machine's entry of the module's fun with this number.
     fn fun(&mut self, lambda: u32) -> FunPtr;
     /// The slot for a native body of the function with this number, if it may have one. `is_marked`
     /// says whether the compiler has marked it so.

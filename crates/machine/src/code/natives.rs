@@ -28,6 +28,7 @@ pub enum Native {
 
 /// A function of the program that embeds this machine.
 pub trait HostFunction: Send + Sync {
+    /// Whether it runs on a normal scheduler or a dirty one.
     fn kind(&self) -> BifKind;
     /// Calls the function.
     ///

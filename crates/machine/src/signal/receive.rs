@@ -51,7 +51,7 @@ impl Process {
     pub(crate) fn has_signals(&self) -> bool {
         let mut found = false;
         self.each_incoming(|signal| {
-            found |= signal.kind & !TOKEN_BIT != SignalKind::Message as u32
+            found |= signal.kind & !TOKEN_BIT != SignalKind::Message as u32;
         });
         found
     }

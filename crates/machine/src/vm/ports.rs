@@ -18,12 +18,14 @@ pub trait PortHost: Send + Sync {
     fn send_by(&self, p: &mut Process, port: Term, message: Term, busy: Busy) -> Delivery;
     /// Links a process with a port. `false` when the port is gone.
     fn link(&self, vm: &'static Vm, pid: u64, port: Term) -> bool;
+    /// Removes the link between a process and a port, if there is one.
     fn unlink(&self, vm: &'static Vm, pid: u64, port: Term);
     /// An exit signal to a port, from `exit/2` or from a linked process.
     fn exit(&self, vm: &'static Vm, from: Term, port: Term, reason: Term, linked: bool);
     /// Monitors a port; the owner gets a `Down` signal with the reference's number when it is gone.
     /// `false` when it is gone already.
     fn monitor(&self, vm: &'static Vm, pid: u64, port: Term, reference: RefValue) -> bool;
+    /// Removes the port's monitor with the reference's number, if there is one.
     fn demonitor(&self, vm: &'static Vm, port: Term, reference: u64);
     /// Ends all ports, of a machine that is freed.
     fn close_all(&self, vm: &'static Vm);
