@@ -11,6 +11,7 @@ use swarmrt_term::{Mfa, Term, am, compare_exact};
 impl<L: Linker> Specialiser<'_, L> {
     /// A label. The one behind `func_info` is its function's entry, where calls arrive: built-ins
     /// and native functions begin there instead of their Erlang bodies.
+    #[inline]
     fn label(&mut self, ops: &[Op], at: usize) {
         let number: u32 = narrow(&ops[at].args[0]);
         self.labels[number as usize] = self.here();

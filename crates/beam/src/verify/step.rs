@@ -509,6 +509,7 @@ fn operands(args: &[Operand]) -> impl Iterator<Item = &Operand> {
 }
 
 /// Writes the destinations; what is written is `fragile`, or not.
+#[inline]
 fn write_operands(
     op: &Op,
     writes: Positions,

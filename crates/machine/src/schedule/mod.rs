@@ -91,6 +91,7 @@ struct Scheduler {
 
 impl Scheduler {
     /// Changes the queues, and what others read of them without the lock.
+    #[inline]
     fn with_queues<R>(&self, change: impl FnOnce(&mut Queues) -> R) -> R {
         let mut queues = self.queues.lock();
         let result = change(&mut queues);
