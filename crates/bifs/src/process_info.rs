@@ -2,12 +2,17 @@
 
 use crate::args::{list_of, pair_of};
 use crate::process::ask_as;
+use std::mem::ManuallyDrop;
 use swarmrt_machine::process::Watcher;
 use swarmrt_machine::process::links::{Tag, Watched};
 use swarmrt_machine::process::run_state;
 use swarmrt_machine::{BifExit, BifResult, Process, bif, signal};
+use swarmrt_term::alloc::OffHeap;
+use swarmrt_term::binary::shared_bin;
 use swarmrt_term::node::own_pid;
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am, atom, reference};
+use swarmrt_term::{
+    Alloc, Atom, FragmentHeap, Header, Mfa, Release, SharedBytes, Subtag, Term, am, atom, reference,
+};
 
 /// What `process_info/1` tells, in OTP's order.
 const DEFAULT_ITEMS: [&str; 17] = [
@@ -326,26 +331,14 @@ fn counted_references(heap: &mut FragmentHeap, process: &Process) -> Term {
 fn shared_binaries(heap: &mut FragmentHeap, process: &Process) -> Term {
     let mut items = Vec::new();
     for list in process.heap.off_heap_lists() {
-        let mut at = list.first as *const u64;
-        while !at.is_null() {
-            // SAFETY: members of the list are live shared binaries of the process.
-            unsafe {
-                let next = *at.add(swarmrt_term::binary::shared_bin::NEXT) as *const u64;
-                if !swarmrt_term::Header(*at).has(swarmrt_term::Subtag::SharedBin) {
-                    at = next;
-                    continue;
-                }
-                let raw = *at.add(swarmrt_term::binary::shared_bin::SHARED);
-                let size = (*at.add(swarmrt_term::binary::shared_bin::BIT_SIZE)).div_ceil(8);
-                let shared = swarmrt_term::SharedBytes::clone_raw(raw);
-                let references = shared.references() - 1;
+        // SAFETY: members of the list are live terms of the process; it does not run meanwhile.
+        unsafe {
+            for at in list.members().filter(|at| Header(**at).has(Subtag::SharedBin)) {
+                let raw = *at.add(shared_bin::SHARED);
+                let size = (*at.add(shared_bin::BIT_SIZE)).div_ceil(8) as i64;
+                let references = (SharedBytes::clone_raw(raw).references() - 1) as i64;
                 let id = heap.uint(raw);
-                items.push(heap.tuple(&[
-                    id,
-                    Term::small(size as i64),
-                    Term::small(references as i64),
-                ]));
-                at = next;
+                items.push(heap.tuple(&[id, Term::small(size), Term::small(references)]));
             }
         }
     }
@@ -355,23 +348,13 @@ fn shared_binaries(heap: &mut FragmentHeap, process: &Process) -> Term {
 }
 
 /// Shows the memory that references of the list hold.
-fn each_counted(
-    list: &swarmrt_term::alloc::OffHeap,
-    mut visit: impl FnMut(&swarmrt_term::SharedBytes),
-) {
-    use swarmrt_term::binary::shared_bin;
-    let mut at = list.first as *const u64;
-    while !at.is_null() {
-        // SAFETY: members of the list are live terms of the process; those that are no binaries are
-        // counted references.
-        unsafe {
-            if !swarmrt_term::Header(*at).has(swarmrt_term::Subtag::SharedBin) {
-                let shared = std::mem::ManuallyDrop::new(swarmrt_term::SharedBytes::from_raw(
-                    *at.add(shared_bin::SHARED),
-                ));
-                visit(&shared);
-            }
-            at = *at.add(shared_bin::NEXT) as *const u64;
+fn each_counted(list: &OffHeap, mut visit: impl FnMut(&SharedBytes)) {
+    // SAFETY: members of the list are live terms of the process, which does not run meanwhile;
+    // those that are no binaries are counted references.
+    unsafe {
+        for at in list.members().filter(|at| !Header(**at).has(Subtag::SharedBin)) {
+            let shared = ManuallyDrop::new(SharedBytes::from_raw(*at.add(shared_bin::SHARED)));
+            visit(&shared);
         }
     }
 }

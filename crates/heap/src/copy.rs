@@ -280,9 +280,6 @@ unsafe fn gain_reference<A: Alloc + ?Sized>(copy: *mut u64, to: &mut A) {
     // SAFETY: the caller's.
     unsafe {
         std::mem::forget(SharedBytes::clone_raw(*copy.add(shared_bin::SHARED)));
-        let list = to.off_heap();
-        *copy.add(shared_bin::NEXT) = list.first;
-        list.first = copy as u64;
-        list.bytes += off_heap_bytes(copy);
+        to.off_heap().push(copy, off_heap_bytes(copy));
     }
 }

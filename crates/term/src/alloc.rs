@@ -256,11 +256,8 @@ pub trait Alloc {
             *ptr.add(shared_bin::DATA_PTR) = data as u64;
             *ptr.add(shared_bin::SHARED) = shared.into_raw();
         }
-        let list = self.off_heap();
-        // SAFETY: the words of the layout were given.
-        unsafe { *ptr.add(shared_bin::NEXT) = list.first };
-        list.first = ptr as u64;
-        list.bytes += capacity;
+        // SAFETY: the term is complete but for the link, and in no list.
+        unsafe { self.off_heap().push(ptr, capacity) };
         Term::from_boxed_ptr(ptr)
     }
 
@@ -332,11 +329,8 @@ pub trait Alloc {
             *ptr.add(2) = u64::from(value.low);
             *ptr.add(shared_bin::SHARED) = shared.into_raw();
         }
-        let list = self.off_heap();
-        // SAFETY: the words of the layout were given.
-        unsafe { *ptr.add(shared_bin::NEXT) = list.first };
-        list.first = ptr as u64;
-        list.bytes += capacity;
+        // SAFETY: the term is complete but for the link, and in no list.
+        unsafe { self.off_heap().push(ptr, capacity) };
         Term::from_boxed_ptr(ptr)
     }
 
@@ -397,16 +391,38 @@ impl OffHeap {
         OffHeap { first: 0, bytes: 0 }
     }
 
+    /// Puts a term in front, which holds `bytes` bytes.
+    ///
+    /// # Safety
+    /// `ptr` is the header of a live shared binary or counted reference, which is in no list.
+    #[inline]
+    pub unsafe fn push(&mut self, ptr: *mut u64, bytes: usize) {
+        // SAFETY: both kinds of terms have a word for the link.
+        unsafe { *ptr.add(shared_bin::NEXT) = self.first };
+        self.first = ptr as u64;
+        self.bytes += bytes;
+    }
+
+    /// The headers of the members, the newest first. Each is followed before it is given out, so
+    /// that it may be freed.
+    ///
+    /// # Safety
+    /// The terms that are still to come are live while the iterator is in use.
+    pub unsafe fn members(&self) -> impl Iterator<Item = *mut u64> + use<> {
+        let member = |address: u64| (address != 0).then_some(address as *mut u64);
+        // SAFETY: a member has a word for the link to the next.
+        std::iter::successors(member(self.first), move |ptr| {
+            member(unsafe { *ptr.add(shared_bin::NEXT) })
+        })
+    }
+
     /// Drops the reference that each member holds, and empties the list.
     /// # Safety
     /// The terms are live, and nobody uses them after this.
     pub unsafe fn release(&mut self) {
-        let mut at = self.first;
-        while at != 0 {
-            let ptr = at as *mut u64;
-            // SAFETY: a member of the list is a live shared binary.
-            unsafe {
-                at = *ptr.add(shared_bin::NEXT);
+        // SAFETY: the members are live shared binaries and counted references.
+        unsafe {
+            for ptr in self.members() {
                 drop(SharedBytes::from_raw(*ptr.add(shared_bin::SHARED)));
             }
         }
