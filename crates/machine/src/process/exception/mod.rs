@@ -1,7 +1,7 @@
 //! Exceptions: class, reason, and a stack trace that is gathered as addresses and made readable
 //! only on demand.
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use crate::bif::BifExit;
