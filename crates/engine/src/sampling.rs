@@ -13,12 +13,12 @@ impl NativeState {
     /// The shortest interval between two samples, in reductions.
     pub const INTERVAL_MIN: i32 = 400;
 
-    /// Chooses the next interval: the shortest one after a sample that `wanted` machine code, else
+    /// Chooses the next interval: half the last one after a sample that `wanted` machine code, else
     /// a sixteenth more than the last.
     pub fn sampled(&mut self, wanted: bool) {
         let interval = self.sample_interval_reductions;
         self.sample_interval_reductions = if wanted {
-            NativeState::INTERVAL_MIN
+            (interval / 2).max(NativeState::INTERVAL_MIN)
         } else {
             (interval + interval / 16).min(INTERVAL_MAX)
         };
@@ -56,6 +56,10 @@ mod tests {
         assert_eq!(intervals[..3], [400, 425, 451]);
         assert!(intervals.is_sorted() && intervals.ends_with(&[INTERVAL_MAX]));
         state.sampled(true);
+        assert_eq!(state.sample_interval_reductions, INTERVAL_MAX / 2);
+        for _ in 0..10 {
+            state.sampled(true);
+        }
         assert_eq!(state.sample_interval_reductions, NativeState::INTERVAL_MIN);
     }
     #[test]

@@ -270,34 +270,34 @@ impl Tier {
         let at = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
         let Some(function) = module.number_at(at) else { return false };
         let entry = module.code.functions[function].entry;
-        // The entry first; when that is compiled, where in the function it is.
-        let has_entry = self.is_optimised(&module, function, entry);
-        let cell = if has_entry {
-            (entry..at)
-                .rev()
-                .find(|&cell| matches!(code[cell as usize], Instr::Cell { .. }))
-                .unwrap_or(entry)
-        } else {
-            entry
-        };
-        let wants_code = !has_entry || !self.is_optimised(&module, function, cell);
-        let place = cell_at(&module, cell);
-        // SAFETY: a cell.
-        let is_interpreted = wants_code && unsafe { cell_code(place) } == self.no_code(place);
         let functions = self.functions_of(&module);
         let Some(enough) = optimised.samples(module.code.size(function), functions.was_kept())
         else {
             return false;
         };
-        let times = functions.with(function, |function| {
+        let (has_entry, cell, is_interpreted, times) = functions.with(function, |function| {
+            // The entry first; when that is compiled, where in the function it is.
+            let has_entry = self.is_optimised(&module, entry, |code| function.is_baseline(code));
+            let cell = if has_entry {
+                (entry..at)
+                    .rev()
+                    .find(|&cell| matches!(code[cell as usize], Instr::Cell { .. }))
+                    .unwrap_or(entry)
+            } else {
+                entry
+            };
             function.last_seen = self.functions.load(Ordering::Relaxed);
-            if !wants_code {
-                return None;
+            if has_entry && self.is_optimised(&module, cell, |code| function.is_baseline(code)) {
+                return (has_entry, cell, false, None);
             }
+            let place = cell_at(&module, cell);
+            // SAFETY: a cell.
+            let is_interpreted = unsafe { cell_code(place) } == self.no_code(place);
             function.floats |= arguments.iter().any(|&argument| has_float(argument));
             let times = function.times(cell);
             let before = times.fetch_add(weight, Ordering::Relaxed);
-            (before < enough && before.saturating_add(weight) >= enough).then(|| times.clone())
+            let is_due = before < enough && before.saturating_add(weight) >= enough;
+            (has_entry, cell, is_interpreted, is_due.then(|| times.clone()))
         });
         if let Some(times) = times {
             let part = if has_entry { Part::Behind(cell) } else { Part::Entry };
@@ -444,8 +444,12 @@ impl Tier {
             } else {
                 module.code.functions[function].entry
             };
+            let functions = self.functions_of(&module);
+            let is_optimised = |function, cell| {
+                self.is_optimised(&module, cell, |code| functions.is_baseline(function, code))
+            };
             // It may have been asked for twice, when its code was evicted in between.
-            if !self.is_optimised(&module, function, cell) {
+            if !is_optimised(function, cell) {
                 self.compile_seen(compiler.as_mut(), &module, function, part);
                 for (companion, cell) in compiler.companions(self.vm, &module, cell) {
                     let part = if cell == module.code.functions[companion].entry {
@@ -453,7 +457,7 @@ impl Tier {
                     } else {
                         Part::Behind(cell)
                     };
-                    if !self.is_optimised(&module, companion, cell) {
+                    if !is_optimised(companion, cell) {
                         self.compile_seen(compiler.as_mut(), &module, companion, part);
                     }
                 }
@@ -469,12 +473,18 @@ impl Tier {
             (self.compile_us.load(Ordering::Relaxed), self.kept_us.load(Ordering::Relaxed));
         self.vm.code.cache.get().is_some() && compiled.saturating_sub(kept) >= KEPT_US_MIN
     }
-    /// Whether there is machine code of the optimising compiler in a function's cell.
-    fn is_optimised(&self, module: &ModuleCode, function: usize, cell: u32) -> bool {
+    /// Whether there is machine code of the optimising compiler in a cell. `is_baseline` tells
+    /// whether an address lies in the other compiler's code of the cell's function.
+    fn is_optimised(
+        &self,
+        module: &ModuleCode,
+        cell: u32,
+        is_baseline: impl FnOnce(u64) -> bool,
+    ) -> bool {
         let cell = cell_at(module, cell);
         // SAFETY: a cell.
         let code = unsafe { cell_code(cell) };
-        code != self.no_code(cell) && !self.functions_of(module).is_baseline(function, code)
+        code != self.no_code(cell) && !is_baseline(code)
     }
     /// What a cell of a module holds when there is no code.
     fn no_code(&self, cell: *const Instr) -> u64 {

@@ -132,7 +132,7 @@ impl FunctionState {
         !self.codes.is_empty() || self.baseline.is_some()
     }
     /// Whether this address lies in the code by the baseline compiler.
-    fn is_baseline(&self, code: u64) -> bool {
+    pub fn is_baseline(&self, code: u64) -> bool {
         self.baseline.as_ref().is_some_and(|baseline| baseline.holds(code))
     }
 }
