@@ -334,12 +334,16 @@ pub struct Register {
     /// Slots that are free, and the first that was never used.
     free: Mutex<(Vec<u32>, u32)>,
     names: RwLock<AtomMap<u32>>,
+    /// The slots in which tables were last found by names, by the names' indexes modulo the length:
+    /// most lookups need no lock then.
+    hints: Box<[AtomicU32]>,
     /// Tables that each process owns or fixes.
     held: Box<[Mutex<TablesOf>]>,
     reaper: OnceLock<Sender<Garbage>>,
 }
 
 const HELD_PARTS: usize = 64;
+const HINTS: usize = 256;
 
 impl Default for Register {
     fn default() -> Self {
@@ -347,6 +351,7 @@ impl Default for Register {
             chunks: (0..CHUNKS).map(|_| AtomicPtr::default()).collect(),
             free: Mutex::default(),
             names: RwLock::default(),
+            hints: (0..HINTS).map(|_| AtomicU32::default()).collect(),
             held: (0..HELD_PARTS).map(|_| Mutex::default()).collect(),
             reaper: OnceLock::new(),
         }
@@ -391,11 +396,22 @@ impl Register {
         unsafe { self.slot(slot)?.load(Ordering::Acquire).as_ref() }
     }
 
+    /// The table of this name that is not deleted.
+    fn named<'g>(&self, name: Atom, guard: &'g Guard) -> Option<&'g Table> {
+        // A slot may have been taken again since it was found.
+        let has_name = |table: &&Table| table.named && table.name() == name && !table.is_dead();
+        let hint = &self.hints[name.index() as usize % HINTS];
+        self.at(hint.load(Ordering::Relaxed), guard).filter(has_name).or_else(|| {
+            let slot = *self.names.read().get(&name)?;
+            hint.store(slot, Ordering::Relaxed);
+            self.at(slot, guard).filter(has_name)
+        })
+    }
+
     /// The table that a program means.
     pub fn find<'g>(&self, id: Term, guard: &'g Guard) -> Option<&'g Table> {
         if let Some(name) = id.as_atom() {
-            let slot = *self.names.read().get(&name)?;
-            return self.at(slot, guard);
+            return self.named(name, guard);
         }
         let reference = id.as_local_ref()?;
         let reference = RefValue::of(reference);
@@ -524,14 +540,15 @@ impl Register {
 
     /// Gives a named table another name; `Err` when that is taken.
     pub fn rename(&self, table: &Table, name: Atom) -> Result<(), ()> {
-        if table.named {
-            let mut names = self.names.write();
+        let mut names = table.named.then(|| self.names.write());
+        if let Some(names) = &mut names {
             if names.contains_key(&name) {
                 return Err(());
             }
             names.remove(&table.name());
             names.insert(name, table.slot);
         }
+        // Under the lock, before another table can take the name that is free now.
         table.name.store(name.index(), Ordering::Relaxed);
         Ok(())
     }
