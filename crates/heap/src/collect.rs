@@ -121,6 +121,26 @@ struct Collector {
     old: Space,
 }
 
+/// Has the processor fetch what a word a little behind `at` points at, if it is a pointer: the scan
+/// is about to ask for the header there.
+///
+/// # Safety
+/// The words from `at` to `end` are initialised.
+#[inline(always)]
+unsafe fn prefetch_target(at: *const u64, end: *const u64) {
+    /// Words between the two: enough for a line to come from a further cache.
+    const AHEAD: usize = 8;
+    let ahead = at.wrapping_add(AHEAD);
+    if ahead < end {
+        // SAFETY: the caller's. Any address may be prefetched.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(*ahead as *const i8);
+        }
+    }
+}
+
 /// Copies an object with its header; the small ones, which are most, inline.
 #[inline(always)]
 unsafe fn copy_object(from: *const u64, to: *mut u64, words: usize) {
@@ -209,6 +229,7 @@ impl Collector {
             loop {
                 let mut at = self.young.scanned;
                 while at < self.young.top {
+                    prefetch_target(at, self.young.top);
                     at = self.scan_word(at);
                 }
                 self.young.scanned = at;
@@ -217,6 +238,7 @@ impl Collector {
                     return;
                 }
                 while at < self.old.top {
+                    prefetch_target(at, self.old.top);
                     at = self.scan_word(at);
                 }
                 self.old.scanned = at;

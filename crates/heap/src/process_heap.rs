@@ -117,7 +117,7 @@ impl Block {
 /// memory back meanwhile, the system's zeroing of new pages takes longer than the collection.
 const SPARE_WORDS: std::ops::RangeInclusive<usize> = 1 << 11..=SPARE_WORDS_MAX;
 /// Words that a thread keeps at most.
-const SPARE_WORDS_MAX: usize = 2 << 20;
+const SPARE_WORDS_MAX: usize = 1 << 19;
 /// Blocks that a thread keeps at most.
 const SPARES_MAX: usize = 8;
 
