@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Servers (servers.erl) under SwarmRT and under erl in turn, a client outside (client.c): script/bench --network [--runs N] [--seconds N] [ROW…]
 # Prints medians: answers, connections or bytes a second with erl and SwarmRT, and their ratio; then the times to an answer and the
-# server's CPU time for each. The last rows are memory.
+# server's CPU time for each. The last rows are memory. wrk is the client of tls-N.
 set -euo pipefail
 runs=3 seconds=2 rows=()
 while [ $# -gt 0 ]; do
@@ -33,6 +33,7 @@ describe() {
         socket-*) set -- socket "${1#*-}" "$packet" 64 ;;
         http-*) set -- http "${1#*-}" "$get" 78 ;;
         httpd-*) set -- httpd "${1#*-}" "$get" "$(httpd_bytes)" ;;
+        tls-*) set -- tls "${1#*-}" '' wrk ;;
         close) set -- close 10 '' close ;;
         give-inet) set -- give 1 '' read ;;
         give-socket) set -- give_socket 1 '' read ;;
@@ -66,7 +67,13 @@ measure() { # NAME COMMAND…: adds a line to $folder/NAME
     shift
     begin "$@"
     sleep 0.3
-    if [ "$answer" = idle ]; then
+    if [ "$answer" = wrk ]; then
+        before=$(cpu)
+        result=$(wrk -t 1 -c "$connections" -d "${seconds}s" --latency "https://127.0.0.1:$port/hello" | awk '
+            function us(text) { return text * (text ~ /us$/ ? 1 : text ~ /ms$/ ? 1000 : 1000000) }
+            $1 == "50%" { half = us($2) } $1 == "99%" { most = us($2) } /Requests\/sec/ { print $2, half, most }')
+        used=$(($(cpu) - before))
+    elif [ "$answer" = idle ]; then
         before=$(resident)
         "$folder/client" "$port" "$connections" "$seconds" "$request" idle >/dev/null &
         sleep "$(awk -v s="$seconds" 'BEGIN { print s - 0.5 }')"
@@ -83,7 +90,7 @@ measure() { # NAME COMMAND…: adds a line to $folder/NAME
 }
 median() { sort -g | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
 
-[ ${#rows[@]} -gt 0 ] || rows=(active-1 active-100 active-10000 once-100 passive-1 passive-100 socket-1 socket-100 http-100 httpd-100 close
+[ ${#rows[@]} -gt 0 ] || rows=(active-1 active-100 active-10000 once-100 passive-1 passive-100 socket-1 socket-100 http-100 httpd-100 tls-100 close
                                give-inet give-socket take-active take-passive take-socket idle-2000)
 printf '%-14s %14s %14s %6s %15s %15s %15s\n' row 'erl /s' 'SwarmRT /s' ratio 'median us' '99th us' 'CPU us each'
 for row in "${rows[@]}"; do

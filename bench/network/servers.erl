@@ -21,6 +21,17 @@ start(Kind) when Kind =:= socket; Kind =:= take_socket; Kind =:= give_socket ->
     {ok, #{port := Port}} = socket:sockname(Listener),
     spawn(fun() -> accept_socket(Listener, Kind) end),
     serve(Port);
+start(tls) ->
+    {ok, _} = application:ensure_all_started(ssl),
+    Key = [{digest, sha256}, {key, {namedCurve, secp256r1}}],
+    Chain = #{root => Key, intermediates => [], peer => Key},
+    #{server_config := Certificates} = public_key:pkix_test_data(#{server_chain => Chain, client_chain => Chain}),
+    Options = [binary, {ip, {127, 0, 0, 1}}, {active, false}, {backlog, 1024}, {nodelay, true}, {packet, http_bin},
+               {versions, ['tlsv1.3']}],
+    {ok, Listener} = ssl:listen(0, Options ++ lists:keydelete(verify, 1, Certificates)),
+    {ok, {_, Port}} = ssl:sockname(Listener),
+    [spawn(fun() -> accept_tls(Listener) end) || _ <- lists:seq(1, 4)],
+    serve(Port);
 start(Kind) ->
     {ok, Listener} = gen_tcp:listen(0, [binary, {ip, {127, 0, 0, 1}}, {active, false}, {backlog, 1024}, {nodelay, true} | options(Kind)]),
     {ok, Port} = inet:port(Listener),
@@ -66,7 +77,7 @@ connection(once, Socket) ->
 connection(http, Socket) ->
     case gen_tcp:recv(Socket, 0) of
         {ok, http_eoh} ->
-            ok = gen_tcp:send(Socket, <<"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nContent-Type: text/plain\r\n\r\nhello, world\n">>),
+            ok = gen_tcp:send(Socket, hello()),
             connection(http, Socket);
         {ok, _} -> connection(http, Socket);
         {error, _} -> gen_tcp:close(Socket)
@@ -83,6 +94,29 @@ connection(take_active, Socket) ->
 connection(give, Socket) ->
     Data = binary:copy(<<"0123456789abcdef">>, 4096),
     give(Socket, Data).
+
+hello() ->
+    <<"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nContent-Type: text/plain\r\n\r\nhello, world\n">>.
+
+accept_tls(Listener) ->
+    {ok, Accepted} = ssl:transport_accept(Listener),
+    Pid = spawn(fun() ->
+        receive go -> ok end,
+        {ok, Socket} = ssl:handshake(Accepted),
+        tls(Socket)
+    end),
+    ok = ssl:controlling_process(Accepted, Pid),
+    Pid ! go,
+    accept_tls(Listener).
+
+tls(Socket) ->
+    case ssl:recv(Socket, 0) of
+        {ok, http_eoh} ->
+            ok = ssl:send(Socket, hello()),
+            tls(Socket);
+        {ok, _} -> tls(Socket);
+        {error, _} -> ssl:close(Socket)
+    end.
 
 active(Socket) ->
     receive
