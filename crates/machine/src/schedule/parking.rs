@@ -43,6 +43,12 @@ pub trait Poll: Send + Sync {
     /// Waits for events, which are kept for the calling thread; `None`: without a time limit.
     /// Returns whether the time was over.
     fn wait(&self, at_most: Option<Duration>) -> bool;
+    /// Looks for events again and again for a moment, if they have come so soon of late that a
+    /// sleep would cost more. Returns whether there were any, or [`interrupt`](Self::interrupt) was
+    /// called.
+    fn spin(&self) -> bool {
+        false
+    }
     /// Ends the wait of the thread that waits, or else the next wait.
     fn interrupt(&self);
     /// Handles the events of the calling thread's last wait.
@@ -202,7 +208,7 @@ impl Parking {
             if let Some(poll) = poll {
                 // A waker interrupts the wait from here on.
                 drop(woken);
-                if poll.wait(Some(A_WHILE)) {
+                if !poll.spin() && poll.wait(Some(A_WHILE)) {
                     when_idle();
                     poll.wait(None);
                 }
