@@ -17,7 +17,8 @@ main() ->
     Beyond = lists:last(Pids),
     io:format("~p~n", [[t(fun() -> F(Beyond) end) || F <- [fun is_process_alive/1, fun(P) -> P ! hello end, fun link/1, fun unlink/1,
         fun process_info/1, fun(P) -> process_info(P, links) end, fun(P) -> group_leader(self(), P) end, fun erlang:suspend_process/1,
-        fun erlang:garbage_collect/1, fun(P) -> exit(P, kill) end, fun(P) -> register(nobody, P) end, fun(P) -> gen_server:call(P, hello) end]]]),
+        fun erlang:garbage_collect/1, fun(P) -> exit(P, kill) end, fun(P) -> register(nobody, P) end,
+        fun(P) -> is_reference(erlang:send_after(0, P, hello)) end, fun(P) -> erlang:read_timer(erlang:start_timer(100000, P, hello)) end, fun(P) -> gen_server:call(P, hello) end]]]),
     Ref = monitor(process, Beyond),
     receive {'DOWN', Ref, process, Pid, Why} -> io:format("~p ~p~n", [Pid =:= Beyond, Why]) end.
 

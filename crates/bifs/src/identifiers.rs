@@ -2,7 +2,7 @@
 
 use crate::args::{byte_list_of, list_of};
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
-use swarmrt_term::node::{PidData, pid_data, pid_parts};
+use swarmrt_term::node::{PidData, pid_data, pid_parts, port_of_number};
 use swarmrt_term::{Alloc, Atom, RefValue, Subtag, Term, atom};
 
 /// `<0.85.0>`.
@@ -116,7 +116,10 @@ fn creation_of(p: &Process, node: Atom) -> u32 {
 fn list_to_port(p: &mut Process, list: Term) -> BifResult {
     let numbers = numbers_of(list, "#Port<").ok_or(BifExit::BADARG)?;
     match numbers[..] {
-        [0, number] if number < 1 << 58 => Ok(Term::port(number)),
+        [0, number] => {
+            let this = p.vm.node();
+            port_of_number(p, this, number).ok_or(BifExit::BADARG)
+        }
         [node, number] => {
             let node = node_of(node)?;
             Ok(p.external(

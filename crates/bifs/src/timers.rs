@@ -7,7 +7,8 @@ use swarmrt_machine::process::few::Few;
 use swarmrt_machine::process::links::{RefValue, Tag};
 use swarmrt_machine::schedule::timer::{TimerAction, TimerKey};
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
-use swarmrt_term::{Alloc, FragmentHeap, Term, am, atom};
+use swarmrt_term::node::own_pid;
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
 /// A timer that a built-in has started.
 #[derive(Clone, Copy)]
@@ -177,6 +178,14 @@ fn is_absolute(options: Term) -> Option<bool> {
     Some(absolute)
 }
 
+/// The process that a timer is for.
+#[derive(Clone, Copy)]
+enum Receiver {
+    /// By its number, which may be one that no process gets.
+    Pid(u64),
+    Name(Atom),
+}
+
 fn start(
     p: &mut Process,
     time: Term,
@@ -195,9 +204,11 @@ fn start(
     if (!absolute && time < 0) || at < start || at > end {
         return Err(wrong_time());
     }
-    if !(to.is_pid() || to.is_atom()) {
-        return Err(BifExit::BADARG);
-    }
+    let to = match (own_pid(to), to.as_atom()) {
+        (Some(pid), _) => Receiver::Pid(pid),
+        (None, Some(name)) => Receiver::Name(name),
+        (None, None) => return Err(BifExit::BADARG),
+    };
     let at = (at - start) as u64;
     let reference = p.vm.next_ref();
     let kept = Tag::new(message);
@@ -212,16 +223,19 @@ fn start(
         } else {
             kept.term()
         };
-        let to = match to.as_atom() {
-            Some(name) => vm.names.whereis(name),
-            None => Some(to),
+        let pid = match to {
+            Receiver::Pid(pid) => Some(pid),
+            Receiver::Name(name) => vm.names.whereis(name).and_then(Term::as_pid),
         };
-        if let Some(pid) = to.and_then(Term::as_pid) {
+        if let Some(pid) = pid {
             signal::send_message(vm, Term::NONE, pid, message);
         }
     };
     let started = p.vm.extension::<Started>();
-    let pid = to.as_pid();
+    let pid = match to {
+        Receiver::Pid(pid) => Some(pid),
+        Receiver::Name(_) => None,
+    };
     let mut action: TimerAction = Box::new(action);
     if let Some(pid) = pid {
         let left_ns = at.saturating_sub(p.vm.clock.since_start_ns());

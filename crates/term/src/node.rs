@@ -1,8 +1,9 @@
 //! Which node this is: what tells its pids, ports and references from those of others.
 
+use crate::alloc::Alloc;
 use crate::atom::{Atom, atoms};
 use crate::release::{self, Release};
-use crate::word::Term;
+use crate::word::{IMMEDIATE_BITS, Subtag, Term};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A node's name, and which of its incarnations.
@@ -74,6 +75,31 @@ pub fn pid_data(number: u32, serial: u32) -> Option<PidData> {
     (release::current() >= Release::R26).then_some(PidData::Beyond)
 }
 
+/// Bits of the number of a port of this node in OTP.
+fn port_bits() -> u32 {
+    if release::current() >= Release::R26 { 60 } else { 28 }
+}
+
+/// Bits of a port's number that fit in a [`Term::port`].
+const PORT_TERM_BITS: u32 = u64::BITS - IMMEDIATE_BITS;
+
+/// The port of this node with this number; `None` when OTP has no such port. One whose number is
+/// beyond [`Term::port`]'s, which no port gets, has the form of other nodes' ports.
+pub fn port_of_number<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    this: NodeInfo,
+    number: u64,
+) -> Option<Term> {
+    if number >> port_bits() != 0 {
+        return None;
+    }
+    if number >> PORT_TERM_BITS == 0 {
+        return Some(Term::port(number));
+    }
+    let halves = [number & 0xffff_ffff, number >> 32];
+    Some(alloc.external(Subtag::ExternalPort, this.name, this.creation, &halves))
+}
+
 /// The number of the process that a pid of this node, incarnation included, stands for. One that is
 /// [`PidData::Beyond`] has a number that no process gets.
 pub fn own_pid(term: Term) -> Option<u64> {
@@ -84,4 +110,14 @@ pub fn own_pid(term: Term) -> Option<u64> {
     let of = NodeInfo { name: external.node(), creation: external.creation() };
     let numbers = external.numbers();
     (of == NodeInfo::this()).then(|| numbers[0] | numbers[1] << pid_number_bits())
+}
+
+/// Whether the term is a port of this node, incarnation included.
+pub fn is_own_port(term: Term) -> bool {
+    term.is_port()
+        || term.is_any_port()
+            && term.as_external().is_some_and(|external| {
+                let of = NodeInfo { name: external.node(), creation: external.creation() };
+                of == NodeInfo::this()
+            })
 }

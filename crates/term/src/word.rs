@@ -24,7 +24,7 @@ unsafe impl Send for Term {}
 // SAFETY: a term is a word; what it points at is immutable once published.
 unsafe impl Sync for Term {}
 
-const IMMEDIATE_BITS: u32 = 6;
+pub(crate) const IMMEDIATE_BITS: u32 = 6;
 const TAG_ATOM: u64 = 0b000_001;
 const TAG_PID: u64 = 0b001_001;
 const TAG_PORT: u64 = 0b010_001;

@@ -4,6 +4,7 @@ use super::{TRUE, bad_option, is_priority};
 use swarmrt_machine::signal::address::Recipient;
 use swarmrt_machine::signal::remote::{How, RemotePid, RemoteSignal, RemoteTo};
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
+use swarmrt_term::node::is_own_port;
 use swarmrt_term::{Alloc, Release, Term, am};
 
 /// The options of `link/2`: whether the exit signal becomes a priority message.
@@ -44,7 +45,7 @@ fn send_exit(p: &mut Process, to: Term, reason: Term, priority: bool) -> BifResu
         }
         // It may be one's own.
         p.id()
-    } else if to.is_port() {
+    } else if is_own_port(to) {
         return crate::ports::exit_port(p, to, reason);
     } else {
         let pid = RemotePid::of(to).ok_or(BifExit::BADARG)?;
@@ -95,7 +96,7 @@ fn link_to(p: &mut Process, to: Term) -> BifResult {
         p.trace_procs("link", to);
         return Ok(TRUE);
     }
-    if to.is_port() {
+    if is_own_port(to) {
         return crate::ports::link_port(p, to);
     }
     let pid = RemotePid::of(to).ok_or(BifExit::BADARG)?;
@@ -133,7 +134,7 @@ fn unlink(p: &mut Process, to: Term) -> BifResult {
         }
         return Ok(TRUE);
     }
-    if to.is_port() {
+    if is_own_port(to) {
         return crate::ports::unlink_port(p, to);
     }
     let pid = RemotePid::of(to).ok_or(BifExit::BADARG)?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions};
+use swarmrt_term::node::is_own_port;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 
 const TRUE: Term = Term::atom(am::TRUE);
@@ -293,7 +294,7 @@ fn info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
 
 #[bif("erts_internal:port_info/1")]
 fn port_info_1(p: &mut Process, port: Term) -> BifResult {
-    if !port.is_port() && !port.is_atom() {
+    if !is_own_port(port) && !port.is_atom() {
         return Ok(BADARG);
     }
     let Some(port) = find(p, port) else { return Ok(Term::atom(am::UNDEFINED)) };
@@ -307,7 +308,7 @@ fn port_info_1(p: &mut Process, port: Term) -> BifResult {
 
 #[bif("erts_internal:port_info/2")]
 fn port_info_2(p: &mut Process, port: Term, item: Term) -> BifResult {
-    if !port.is_port() && !port.is_atom() {
+    if !is_own_port(port) && !port.is_atom() {
         return Ok(Term::atom(atom!("badtype")));
     }
     let Some(port) = find(p, port) else { return Ok(Term::atom(am::UNDEFINED)) };

@@ -11,7 +11,7 @@ use crate::bigint::bits_max;
 use crate::binary::SharedBytes;
 use crate::boxed::FunIdentity;
 use crate::map;
-use crate::node::{NodeInfo, PidData, pid_data};
+use crate::node::{NodeInfo, PidData, pid_data, port_of_number};
 use crate::reference::RefValue;
 use crate::release::{self, Release};
 use crate::word::{Subtag, Term};
@@ -47,8 +47,6 @@ const REFERENCE_LIMIT: u32 = 1 << 18;
 const REFERENCE_NUMBERS_MAX: usize = 5;
 const LOCAL_REFERENCE_NUMBERS: usize = 3;
 const FREE_VARIABLES_MAX: usize = 255;
-/// Bits of a local pid's or port's data.
-const IDENTIFIER_BITS: u32 = 58;
 
 /// How many bytes there are to read, once they are no longer compressed: as far as they tell the
 /// truth.
@@ -471,11 +469,7 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
             let halves = [number & 0xffff_ffff, number >> 32];
             return Ok(self.alloc.external(Subtag::ExternalPort, node, creation, &halves));
         }
-        if number >> IDENTIFIER_BITS == 0 {
-            Ok(Term::port(number))
-        } else {
-            Err(DecodeError::Malformed)
-        }
+        port_of_number(self.alloc, self.node, number).ok_or(DecodeError::Malformed)
     }
 
     fn reference(&mut self, tag: u8) -> Decoded<Term> {
