@@ -1,6 +1,6 @@
 %% Signals between two nodes: what each leads to, printed. Runs on one node; the other is given by its name, and has this module.
 -module(signals).
--export([main/1, echo/0, waits/0, dies/1, says/2, forward/1]).
+-export([main/1, makes_fun/0, echo/0, waits/0, dies/1, says/2, forward/1]).
 
 main(Peer) ->
     pong = net_adm:ping(Peer),
@@ -21,7 +21,7 @@ step(Name, Fun, Peer) ->
     end.
 
 steps() ->
-    [{send, fun send/1}, {terms, fun terms/1}, {large, fun large/1}, {order, fun order/1},
+    [{send, fun send/1}, {terms, fun terms/1}, {makers, fun makers/1}, {large, fun large/1}, {order, fun order/1},
      {names, fun names/1}, {aliases, fun aliases/1}, {links, fun links/1}, {unlinks, fun unlinks/1},
      {exits, fun exits/1}, {monitors, fun monitors/1}, {named_monitors, fun named_monitors/1},
      {demonitors, fun demonitors/1}, {leaders, fun leaders/1}, {spawns, fun spawns/1},
@@ -79,6 +79,21 @@ terms(Peer) ->
              {}, {a, b}, erlang:make_tuple(300, x), #{}, #{a => 1, 2 => b}, maps:from_list([{X, X} || X <- lists:seq(1, 100)]),
              <<>>, <<1, 2, 3>>, <<5:3>>, binary:copy(<<7>>, 1000), <<1:9999>>],
     [Same || Term <- Terms, Same <- [ask(Pid, Term) =:= Term], not Same].
+
+%% Before OTP 27 a fun names the process that made it, wherever that is.
+makers(Peer) ->
+    There = rpc:call(Peer, ?MODULE, makes_fun, []),
+    Echo = spawn(Peer, ?MODULE, echo, []),
+    Here = fun() -> Peer end,
+    [{node(Maker) =:= Peer, Maker =:= self()} || Fun <- [There, ask(Echo, There), binary_to_term(term_to_binary(There)), Here, ask(Echo, Here)],
+        {pid, Maker} <- [erlang:fun_info(Fun, pid)]].
+
+makes_fun() ->
+    Self = self(),
+    Fun = fun() -> Self end,
+    {pid, Maker} = erlang:fun_info(Fun, pid),
+    true = Maker =:= Self orelse Maker =:= whereis(init),
+    Fun.
 
 large(Peer) ->
     Pid = spawn(Peer, ?MODULE, echo, []),

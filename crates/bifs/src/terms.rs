@@ -209,7 +209,7 @@ fn fun_info(p: &mut Process, fun: Term, item: Term) -> BifResult {
             "name" => p.vm.code.fun_name(identity).map_or(Term::NIL, Term::atom),
             "arity" => Term::small(i64::from(fun.arity())),
             "env" => p.list(fun.free()),
-            "pid" => fun.creator(),
+            "pid" => fun.creator().to_term(p),
             "index" => Term::small(i64::from(identity.old_index)),
             "uniq" => Term::small(i64::from(identity.old_uniq)),
             "new_index" => Term::small(i64::from(identity.index)),

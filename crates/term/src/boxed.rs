@@ -6,9 +6,9 @@
 
 use crate::atom::Atom;
 use crate::binary::{SharedBytes, shared_bin};
+use crate::creator::Creator;
 use crate::node::NodeInfo;
 use crate::reference::{RefKind, RefValue};
-use crate::release::{self, Release};
 use crate::word::{Header, Subtag, Term};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::AtomicU64;
@@ -305,9 +305,8 @@ impl Fun {
         (self.word(2) & 0xff) as u32
     }
     /// The process that counts as its maker: from OTP 27 on `init`, the first one.
-    pub fn creator(self) -> Term {
-        let is_init = release::current() >= Release::R27;
-        Term::pid(if is_init { 0 } else { self.word(2) >> 8 })
+    pub fn creator(self) -> Creator {
+        Creator::unpack(self.word(2) >> 8)
     }
     /// The values of the free variables, in the order that the function takes them behind its
     /// arguments.

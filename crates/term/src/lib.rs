@@ -14,6 +14,7 @@ pub mod bigint;
 pub mod binary;
 pub mod boxed;
 pub mod compare;
+pub mod creator;
 mod division;
 pub mod etf;
 pub mod float;

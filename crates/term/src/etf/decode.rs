@@ -10,6 +10,7 @@ use crate::atom::{Atom, AtomError};
 use crate::bigint::bits_max;
 use crate::binary::SharedBytes;
 use crate::boxed::FunIdentity;
+use crate::creator::Creator;
 use crate::map;
 use crate::node::{NodeInfo, PidData, pid_data, port_of_number};
 use crate::reference::RefValue;
@@ -267,7 +268,7 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
                     .map_err(|map::DuplicateKey| DecodeError::Malformed)?
             }
             Container::Fun { identity, arity } => {
-                let creator = parts[0].as_pid().unwrap_or(0);
+                let creator = Creator::of(parts[0]).pack();
                 self.alloc.fun(identity, u32::from(arity), creator, &parts[1..])
             }
         };

@@ -5,6 +5,7 @@ use crate::atom::Atom;
 use crate::binary::{Bits, HEAP_BIN_BYTES_MAX};
 use crate::boxed::{Cons, Fun};
 use crate::compare::compare_exact;
+use crate::creator::Creator;
 use crate::map;
 use crate::node::{NodeInfo, pid_parts};
 use crate::refusal::handled;
@@ -657,7 +658,13 @@ impl<'a> Encoder<'a> {
         self.small(i64::from(identity.old_index as i32));
         self.small(i64::from(identity.old_uniq as i32));
         self.fun_slack += 2 * INTEGER_LEN - (self.out.len() - before);
-        self.term(fun.creator());
+        match fun.creator() {
+            Creator::Here(data) => {
+                let (number, serial) = pid_parts(data);
+                self.pid(self.options.node, number, serial);
+            }
+            Creator::Elsewhere { node, number, serial } => self.pid(node, number, serial),
+        }
         self.elements(fun.free());
     }
 }
