@@ -12,6 +12,8 @@ main() ->
     io:format("~p~n", [lists:usort([{binary_to_term(term_to_binary(P)) =:= P, list_to_port(port_to_list(P)) =:= P, node(P), hd([P]) < Q} || P <- Ports, Q <- [self()]])]),
     io:format("~p~n", [[number(P) || P <- lists:sort(lists:reverse(Ports) ++ [port(N, Here + 1) || N <- Given])]]),
     io:format("~p~n", [[erlang:phash2(P) || P <- Ports]]),
+    io:format("~w~n", [[term_to_binary(P) || P <- Ports]]),
+    io:format("~p~n", [[erlang:external_size(P) || P <- Ports]]),
     io:format("~p~n", [map_size(maps:from_list([{P, P} || P <- Ports]))]),
     [io:format("~p~n", [[t(fun() -> F(Port) end) || F <- [fun erlang:port_info/1, fun(P) -> erlang:port_info(P, name) end, fun(P) -> P ! hello end,
         fun link/1, fun unlink/1, fun erlang:port_close/1, fun(P) -> port_command(P, "x") end, fun(P) -> port_control(P, 1, "x") end,

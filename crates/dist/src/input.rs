@@ -9,7 +9,7 @@ use crate::nodes::u64_of;
 use crate::packet::{Message, Problem};
 use std::sync::Arc;
 use swarmrt_machine::process::exception;
-use swarmrt_machine::process::links::{RefValue, Tag};
+use swarmrt_machine::process::links::{RefValue, Relations, Tag};
 use swarmrt_machine::process::spawn::{RemoteSpawn, SpawnOptions, Start, spawn_announced};
 use swarmrt_machine::signal::address::Recipient;
 use swarmrt_machine::signal::remote::{
@@ -272,9 +272,19 @@ impl Delivery<'_> {
     fn missed_by(&self, alias: RefValue) -> Done {
         let owner = alias.slot().and_then(|slot| self.vm.processes.in_slot(slot));
         let Some(owner) = owner.map(|owner| owner.shared.id) else { return Ok(()) };
+        self.missed_where(owner, move |relations| relations.alias(alias).is_some())
+    }
+
+    /// The payload is no term, or missing: that closes the connection if the process that it is for
+    /// has what the message is about.
+    fn missed_where(
+        &self,
+        pid: u64,
+        is_there: impl FnOnce(&Relations) -> bool + Send + 'static,
+    ) -> Done {
         let (vm, node, connection) = (self.vm, self.node.clone(), self.connection);
-        self.call(owner, move |process| {
-            if process.relations.aliases.contains_key(alias.id) {
+        self.call(pid, move |process| {
+            if is_there(&process.relations) {
                 log_corrupt(vm, &node, &[], Problem::Term);
                 node.close(vm, connection);
             }
@@ -329,7 +339,7 @@ impl Delivery<'_> {
 
     fn monitor(&self) -> Done {
         let watcher = self.peer(self.get(0))?;
-        let (watched, reference) = (self.get(1), RemoteRef::of(self.get(2)).ok_or(Invalid)?);
+        let (watched, reference) = (self.get(1), RemoteRef::of_any(self.get(2)).ok_or(Invalid)?);
         let name = watched.as_atom();
         let to = match name {
             Some(name) => {
@@ -356,7 +366,7 @@ impl Delivery<'_> {
 
     fn demonitor(&self) -> Done {
         self.peer(self.get(0))?;
-        let (watched, reference) = (self.get(1), RemoteRef::of(self.get(2)).ok_or(Invalid)?);
+        let (watched, reference) = (self.get(1), RemoteRef::of_any(self.get(2)).ok_or(Invalid)?);
         let to = match watched.as_atom() {
             // The name may be another's by now; the process that had it is found by the
             // connection's list.
@@ -389,10 +399,13 @@ impl Delivery<'_> {
         }
         if let To::Process(pid) = self.to(self.get(1))?
             && let Some(reference) = self.get(2).as_local_ref()
-            && let Some(reason) =
-                reason.map_or_else(|| self.payload_for(pid), |reason| Ok(Some(reason)))?
         {
-            signal::send_down(self.vm, Term::NONE, pid, reference.id(), reason);
+            let id = reference.id();
+            let Some(reason) = reason.or(self.payload) else {
+                return self
+                    .missed_where(pid, move |relations| relations.monitors.contains_key(id));
+            };
+            signal::send_down(self.vm, Term::NONE, pid, id, reason);
         }
         Ok(())
     }
@@ -401,13 +414,16 @@ impl Delivery<'_> {
     fn exit(&self, kind: SignalKind, has_token: bool, has_payload: bool) -> Done {
         self.arity(2 + usize::from(has_token) + usize::from(!has_payload))?;
         let from = self.get(0);
-        self.peer(from)?;
+        let peer = self.peer(from)?;
         let pid = match self.to(self.get(1))? {
             To::Process(pid) => pid,
             To::Gone if kind == SignalKind::LinkExit => return Err(Invalid),
             To::Gone => return Ok(()),
         };
         let token = has_token.then(|| self.get(2));
+        if has_payload && kind == SignalKind::LinkExit && self.payload.is_none() {
+            return self.missed_where(pid, move |relations| relations.is_linked_to(peer));
+        }
         if has_payload {
             return self.exit_process(kind, from, Some(pid), token);
         }
@@ -472,7 +488,7 @@ impl Delivery<'_> {
     }
 
     fn spawn(&self) -> Done {
-        let reference = RemoteRef::of(self.get(0)).ok_or(Invalid)?;
+        let reference = RemoteRef::of_any(self.get(0)).ok_or(Invalid)?;
         let parent = RemotePid::of(self.get(1)).ok_or(Invalid)?;
         let (leader, mfa, options) = (self.get(2), self.get(3), self.get(4));
         let arguments = self.payload()?;

@@ -44,7 +44,7 @@ pub(crate) fn monitor_ref(p: &mut Process, alias: Option<AliasMode>) -> RefValue
     match alias {
         Some(mode) => {
             let value = p.vm.next_alias(p.id());
-            p.relations.aliases.insert(value.id, mode);
+            p.relations.add_alias(value, mode);
             value
         }
         None => p.vm.next_ref(),
@@ -177,7 +177,7 @@ fn gone_with(
 ) -> BifResult {
     let MonitorOptions { alias, tag, .. } = options;
     if matches!(alias, Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
-        p.relations.aliases.remove(reference.id);
+        p.relations.remove_alias(reference.id);
     }
     let reference = reference.to_term(&mut p.heap);
     let tag = tag.unwrap_or(Term::atom(am::CAP_DOWN));
@@ -274,7 +274,7 @@ fn alias_1(p: &mut Process, options: Term) -> BifResult {
         };
     }
     let value = p.vm.next_alias(p.id());
-    p.relations.aliases.insert(value.id, mode);
+    p.relations.add_alias(value, mode);
     if priority {
         p.relations.priority_aliases.insert(value.id, ());
     }
@@ -288,5 +288,6 @@ fn unalias(p: &mut Process, reference: Term) -> BifResult {
         None if reference.is_reference() => return Ok(Term::bool(false)),
         None => return Err(BifExit::BADARG),
     };
-    Ok(Term::bool(p.relations.remove_alias(reference.id())))
+    let alias = RefValue::of(reference);
+    Ok(Term::bool(p.relations.alias(alias).is_some() && p.relations.remove_alias(alias.id)))
 }

@@ -77,6 +77,15 @@ impl Tag {
     }
 }
 
+/// An active alias.
+#[derive(Clone, Copy, Debug)]
+struct Alias {
+    mode: AliasMode,
+    /// The low word of its reference, which tells it from an earlier one with the same number: that
+    /// has 36 bits of a count.
+    low: u32,
+}
+
 /// What a process has to do with others: links, monitors both ways, aliases. The process itself
 /// keeps them.
 #[derive(Default)]
@@ -87,7 +96,8 @@ pub struct Relations {
     pub monitors: Few<Monitor>,
     /// Monitors of this process: number of the reference → number of the owner's pid.
     pub monitored_by: Few<u64>,
-    pub aliases: Few<AliasMode>,
+    /// By the number of the reference.
+    aliases: Few<Alias>,
     /// The aliases through which priority messages come.
     pub priority_aliases: Few<()>,
     /// The links whose exit signals become priority messages.
@@ -134,6 +144,15 @@ impl Relations {
         self.priority_links.remove(other.raw());
         self.links.remove(other.raw()).is_some()
     }
+    /// Makes a reference an alias.
+    pub fn add_alias(&mut self, reference: RefValue, mode: AliasMode) {
+        self.aliases.insert(reference.id, Alias { mode, low: reference.low });
+    }
+    /// When the alias ends; `None` where the reference is no active one.
+    pub fn alias(&self, reference: RefValue) -> Option<AliasMode> {
+        let alias = self.aliases.get(reference.id).filter(|alias| alias.low == reference.low)?;
+        Some(alias.mode)
+    }
     /// Drops an alias. `false` when it was not active.
     pub fn remove_alias(&mut self, id: u64) -> bool {
         self.priority_aliases.remove(id);
@@ -153,7 +172,8 @@ impl Relations {
     }
     /// Drops the alias of a monitor where it ends with the monitor.
     pub fn remove_alias_of_monitor(&mut self, id: u64) {
-        if matches!(self.aliases.get(id), Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
+        let mode = self.aliases.get(id).map(|alias| alias.mode);
+        if matches!(mode, Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
             self.remove_alias(id);
         }
     }

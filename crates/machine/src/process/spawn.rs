@@ -139,7 +139,8 @@ pub fn spawn_announced(
         let group_leader =
             if leader.is_none() { Term::pid(id) } else { copy_term(leader, &mut heap) };
         let (ip, saved) = start.first_state(vm, args);
-        let mut relations = Relations { remote: remote_relations.take(), ..Relations::default() };
+        let mut relations = Relations::default();
+        relations.remote = remote_relations.take();
         let is_monitored = spawner.is_some() && options.monitor.is_some();
         if let Some(parent) = spawner {
             relate(parent, id, &mut options, &mut relations);

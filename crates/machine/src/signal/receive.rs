@@ -4,7 +4,7 @@ use super::call::take_call;
 use super::send::{send_demonitor, send_down, send_link_exit};
 use super::{SignalKind, drop_signal, split_numbered};
 use crate::process::Process;
-use crate::process::links::{AliasMode, Tag, Watched};
+use crate::process::links::{AliasMode, RefValue, Tag, Watched};
 use crate::process::sequential::TOKEN_BIT;
 use crate::signal::incoming::Pushed;
 use swarmrt_heap::{Fragment, Sharing, copy_term};
@@ -105,8 +105,9 @@ impl Process {
 
     /// A signal came through an alias. `None`: it is not active; else whether it takes priority
     /// messages. An alias for a single signal is not active afterwards.
-    fn use_alias(&mut self, reference: u64) -> Option<bool> {
-        let mode = self.relations.aliases.get(reference).copied()?;
+    fn use_alias(&mut self, reference: RefValue) -> Option<bool> {
+        let mode = self.relations.alias(reference)?;
+        let reference = reference.id;
         let priority = self.relations.priority_aliases.contains_key(reference);
         match mode {
             AliasMode::Reply => {
@@ -168,11 +169,12 @@ impl Process {
                     self.exit_signal(from, root, false, false, token);
                 }
                 kind @ (SignalKind::ExitAlias | SignalKind::PriorityExitAlias) => {
-                    let (reference, reason) = split_numbered(root);
+                    let (id, reason) = split_numbered(root);
+                    let alias = RefValue { id, low: (*signal).sequence };
                     // Unlike a message, it leaves an alias for one reply active.
-                    if self.relations.aliases.contains_key(reference) {
+                    if self.relations.alias(alias).is_some() {
                         let priority = kind == SignalKind::PriorityExitAlias
-                            && self.relations.priority_aliases.contains_key(reference);
+                            && self.relations.priority_aliases.contains_key(id);
                         self.exit_signal(from, reason, false, priority, None);
                     }
                 }
@@ -204,8 +206,9 @@ impl Process {
                     self.down(reference, reason);
                 }
                 kind @ (SignalKind::Alias | SignalKind::PriorityAlias) => {
-                    let (reference, message) = split_numbered(root);
-                    if let Some(priority) = self.use_alias(reference) {
+                    let (id, message) = split_numbered(root);
+                    let alias = RefValue { id, low: (*signal).sequence };
+                    if let Some(priority) = self.use_alias(alias) {
                         (*signal).root = message;
                         (*signal).kind = SignalKind::Message as u32;
                         if has_token {

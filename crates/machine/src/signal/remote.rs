@@ -15,6 +15,7 @@ use crate::vm::Vm;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use swarmrt_term::node::NodeInfo;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Subtag, Term, am, atom};
 
 /// A process of another node.
@@ -66,6 +67,14 @@ impl RemoteRef {
         }
         let count = given.len().min(REF_NUMBERS_MAX) as u8;
         Some(RemoteRef { node: external.node(), creation: external.creation(), count, numbers })
+    }
+    /// The reference that a peer gave something: one of its own, or any other. `None` for what is no
+    /// reference.
+    pub fn of_any(term: Term) -> Option<RemoteRef> {
+        let Some(own) = term.as_local_ref() else { return RemoteRef::of(term) };
+        let (NodeInfo { name, creation }, [low, middle, high]) = (NodeInfo::this(), own.numbers());
+        let numbers = [low, middle, high, 0, 0];
+        Some(RemoteRef { node: name, creation, count: 3, numbers })
     }
     /// The reference, in a new external term.
     pub fn to_term<A: Alloc + ?Sized>(self, heap: &mut A) -> Term {

@@ -173,9 +173,12 @@ fn send_through_as(
     let slot = alias.slot().and_then(|slot| vm.processes.in_slot(slot));
     let Some(owner) = slot.filter(|owner| !owner.shared.incoming.is_closed()) else { return false };
     let signal = numbered_signal(kind, from, alias.id, term);
-    if has_token {
-        // SAFETY: just made.
-        unsafe { (*signal).kind |= TOKEN_BIT };
+    // SAFETY: just made.
+    unsafe {
+        (*signal).sequence = alias.low;
+        if has_token {
+            (*signal).kind |= TOKEN_BIT;
+        }
     }
     deliver(vm, owner, signal)
 }

@@ -624,7 +624,8 @@ impl<'a> Encoder<'a> {
     }
 
     fn port(&mut self, node: NodeInfo, number: u64) {
-        let old = number <= OLD_PORT_NUMBER_MAX;
+        // From OTP 26 on all nodes read the new form.
+        let old = number <= OLD_PORT_NUMBER_MAX && release::current() < Release::R26;
         self.byte(if old { tag::NEW_PORT } else { tag::V4_PORT });
         self.atom(node.name);
         if old {
