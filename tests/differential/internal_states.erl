@@ -18,6 +18,7 @@ main() ->
     Items = erts_debug:get_internal_state(process_info_args),
     io:format("~p~n", [code_permission()]),
     io:format("~p~n", [[erts_debug:lc_graph(), rescheduling()]]),
+    io:format("~p~n", [[erts_debug:get_internal_state({dist_ctrl, Node}) || Node <- [nobody@nowhere, node()]]]),
     register(internal_states, self()),
     io:format("~p~n", [[Item || Item <- Items, element(1, process_info(self(), Item)) =/= Item]]).
 

@@ -21,7 +21,7 @@ step(Name, Fun) ->
 
 steps() ->
     [{halts, fun halts/0}, {disconnects, fun disconnects/0}, {follows, fun follows/0}, {monitor_node, fun monitor_node/0},
-     {nobody, fun nobody/0}, {restarts, fun restarts/0}, {killed, fun killed/0}, {hidden, fun hidden/0}, {controllers, fun controllers/0},
+     {nobody, fun nobody/0}, {controlled, fun controlled/0}, {restarts, fun restarts/0}, {killed, fun killed/0}, {hidden, fun hidden/0}, {controllers, fun controllers/0},
      {wrong_cookie, fun wrong_cookie/0}, {auto_connects, fun auto_connects/0}, {pending_spawns, fun pending_spawns/0},
      {mesh, fun mesh/0}, {stops, fun stops/0}].
 
@@ -40,6 +40,18 @@ start(Short, Flags) ->
     Port = open_port({spawn, Command}, [exit_status, stderr_to_stdout]),
     receive {Port, {data, "up" ++ _}} -> ok; {Port, Other} -> exit({peer, Other}) after 30000 -> exit(no_peer) end,
     {name(Short), Port}.
+
+%% What test suites ask erts_debug for.
+controlled() ->
+    {Node, _} = Peer = start(fresh("controlled")),
+    catch erts_debug:set_internal_state(available_internal_state, true),
+    Before = erts_debug:get_internal_state({dist_ctrl, Node}),
+    pong = net_adm:ping(Node),
+    Port = erts_debug:get_internal_state({dist_ctrl, Node}),
+    IsOpen = erlang:port_info(Port, connected) =/= undefined,
+    stop(Peer),
+    wait_for(fun() -> nodes(connected) =:= [] end, 100),
+    {Before, IsOpen, erts_debug:get_internal_state({dist_ctrl, Node})}.
 
 stop({_, Port}) ->
     {os_pid, Pid} = erlang:port_info(Port, os_pid),

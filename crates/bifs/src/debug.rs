@@ -56,7 +56,7 @@ fn block(p: &mut Process, value: Term) -> BifResult {
         p.bif_state = Some(Box::new(()));
         return Err(BifExit::Yield);
     }
-    std::thread::sleep(Duration::from_millis(ms));
+    schedulers.freeze(Duration::from_millis(ms));
     schedulers.unblock(pid, Blocking::All);
     Ok(Term::bool(true))
 }
@@ -269,9 +269,18 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
         }
         "binary_info" => binary_info(p, term),
         "process_status" => process_status(p, term),
+        "dist_ctrl" => controller_of(p, term),
         "magic_ref" => counted_reference(p, term),
         _ => Err(BifExit::BADARG),
     }
+}
+
+/// The port or process that controls the connection to a node; `undefined` where there is none.
+fn controller_of(p: &mut Process, node: Term) -> BifResult {
+    let name = node.as_atom().ok_or(BifExit::BADARG)?;
+    let known = p.vm.remote().map(|remote| remote.known()).unwrap_or_default();
+    let known = known.into_iter().find(|known| known.name == name);
+    Ok(known.and_then(|known| known.controller).unwrap_or(Term::atom(am::UNDEFINED)))
 }
 
 /// `undefined` for a process of which nothing is left.

@@ -85,6 +85,7 @@ fn halt(p: &mut Process, status: Term, options: Term) -> BifResult {
         let at = p.vm.clock.since_start_ns() + limit_ms * 1_000_000;
         p.vm.timers.start(at, Box::new(|vm| vm.halt(FLUSH_TIMED_OUT)));
     }
+    p.vm.schedulers.stop_running();
     if flush {
         p.vm.extension::<Halting>().prepare(p.vm);
         if let Some(ports) = p.vm.ports() {

@@ -362,9 +362,9 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         "lock_checking"
         | "lock_counting"
         | "dynamic_trace_probes"
-        | "async_dist"
         | "break_ignored"
         | "ets_always_compress" => Term::bool(false),
+        "async_dist" => Term::bool(vm.process_defaults.async_dist()),
         "dynamic_trace" => Term::atom(am::NONE),
         // Rust is not C.
         "c_compiler_used" => p.tuple(&[Term::atom(am::UNDEFINED), Term::atom(am::UNDEFINED)]),

@@ -72,6 +72,7 @@ const FLAGS: &[(&str, Value)] = &[
     ("+l", Value::Nothing),
     ("+M", Value::Allocator),
     ("+P", number(IDENTIFIERS, "number of processes")),
+    ("+pad", Value::Bool("async dist")),
     ("+pc", Value::Word("range of printable characters", &["latin1", "unicode"])),
     ("+Q", number(IDENTIFIERS, "number of ports")),
     ("+R", Value::Any),

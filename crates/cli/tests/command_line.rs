@@ -159,6 +159,23 @@ fn the_limit_of_busy_connections_is_as_its_flag_says() {
 }
 
 #[test]
+fn sending_to_busy_connections_is_as_its_flag_says() {
+    if common::release().is_none() {
+        // OTP 25 has no such flag.
+        return;
+    }
+    let shown = "{_, Ref} = spawn_monitor(fun() -> exit(process_info(self(), async_dist)) end), \
+        Of = receive {'DOWN', Ref, _, _, Why} -> Why end, \
+        io:format(\"~p ~p\", [erlang:system_info(async_dist), Of]), halt().";
+    for flags in [&[][..], &["+pad", "true"], &["+pad", "true", "+pad", "false"]] {
+        let arguments = [flags, &["-noshell", "-eval", shown]].concat();
+        let told = said(&[&["erl"][..], &arguments].concat());
+        let expected = common::run(common::oracle("erl").args(&arguments));
+        assert_eq!(told.out, String::from_utf8_lossy(&expected.stdout), "{flags:?}: {}", told.err);
+    }
+}
+
+#[test]
 fn clocks_are_as_their_flags_say() {
     let shown = "M = erlang:monitor(time_offset, clock_service), \
         Ask = fun() -> [erlang:system_info(What) || What <- [time_correction, time_offset, time_warp_mode, tolerant_timeofday]] end, \

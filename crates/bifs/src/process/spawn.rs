@@ -58,7 +58,7 @@ fn plain_spawn_option(vm: &Vm, options: &mut SpawnOptions, name: Atom, value: Te
             }
             options.message_queue_data = Some(place);
         }
-        "async_dist" => options.async_dist = value.as_bool()?,
+        "async_dist" => options.async_dist = Some(value.as_bool()?),
         "scheduler" => options.scheduler = scheduler_number(vm, value)?,
         _ => return None,
     }

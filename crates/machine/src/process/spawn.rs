@@ -39,7 +39,7 @@ pub struct SpawnOptions {
     pub scheduler: u32,
     pub max_heap_size: Option<MaxHeapSize>,
     pub message_queue_data: Option<Atom>,
-    pub async_dist: bool,
+    pub async_dist: Option<bool>,
     /// For a process that another node has asked for: its group leader, and what it has to do with
     /// its parent.
     pub remote: Option<RemoteSpawn>,
@@ -69,7 +69,7 @@ impl Default for SpawnOptions {
             scheduler: 0,
             max_heap_size: None,
             message_queue_data: None,
-            async_dist: false,
+            async_dist: None,
             remote: None,
             on_end: None,
         }
@@ -326,7 +326,7 @@ fn first_extra(vm: &Vm, options: &mut SpawnOptions) -> Option<Box<Extra>> {
     if let Some(on_end) = options.on_end.take() {
         extra.get_or_insert_default().on_end = Some(on_end);
     }
-    if options.async_dist {
+    if options.async_dist.unwrap_or_else(|| vm.process_defaults.async_dist()) {
         extra.get_or_insert_default().async_dist = true;
     }
     extra

@@ -7,6 +7,8 @@ use crate::process::{OnExit, Process, Watcher};
 use crate::schedule::{Schedulers, current_scheduler};
 use crate::vm::Vm;
 use parking_lot::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use swarmrt_term::{Atom, atom};
 
 /// Which argument of `system_flag(multi_scheduling, …)` blocks. Both block the same schedulers.
@@ -108,6 +110,14 @@ impl Schedulers {
         if counts.is_empty() {
             self.limit_online(None);
         }
+    }
+
+    /// Keeps the caller's thread for that long, while no other polls: where it runs alone, the
+    /// machine does nothing at all. For tests of what other nodes do then.
+    pub fn freeze(&self, time: Duration) {
+        self.frozen.store(true, Ordering::Relaxed);
+        std::thread::sleep(time);
+        self.frozen.store(false, Ordering::Relaxed);
     }
 
     /// Whether the caller runs on the first scheduler and all others stand by.

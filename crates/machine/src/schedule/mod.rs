@@ -128,6 +128,10 @@ pub struct Schedulers {
     /// start).
     pub measuring: AtomicBool,
     pub measured_since_ns: AtomicU64,
+    /// No thread polls: see [`Schedulers::freeze`].
+    frozen: AtomicBool,
+    /// The machine is halted: no process gets another turn.
+    stopped: AtomicBool,
 }
 
 thread_local! {
@@ -167,6 +171,8 @@ impl Schedulers {
             blockers: Blockers::default(),
             measuring: AtomicBool::new(false),
             measured_since_ns: AtomicU64::new(0),
+            frozen: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
         }
     }
     /// Normal schedulers, online or not (`erlang:system_info(schedulers)`).

@@ -278,17 +278,21 @@ impl Parking {
     }
 
     /// Polls as long as no scheduler does, and handles events by `act`; `wake` then wakes a
-    /// scheduler that may poll. Sleeps while the same scheduler polls for long. Returns when
-    /// `is_to_end` says so.
+    /// scheduler that may poll. Sleeps while the same scheduler polls for long, and does nothing
+    /// while `is_frozen` says so. Returns when `is_to_end` says so.
     pub fn stand_in(
         &self,
         act: impl Fn(&'static dyn Poll),
         wake: impl Fn(),
+        is_frozen: impl Fn() -> bool,
         is_to_end: impl Fn() -> bool,
     ) {
         let (mut seen, mut quiet) = (0, 0);
         while !is_to_end() {
             std::thread::sleep(UNWATCHED_MAX);
+            if is_frozen() {
+                continue;
+            }
             let polls = self.polls.load(Ordering::Relaxed);
             let has_changed = std::mem::replace(&mut seen, polls) != polls;
             quiet = if has_changed { 0 } else { quiet + 1 };
@@ -617,7 +621,7 @@ mod tests {
             let count = |_| {
                 counter.fetch_add(1, Ordering::SeqCst);
             };
-            place.stand_in(count, || drop(place.wake_one()), || false);
+            place.stand_in(count, || drop(place.wake_one()), || false, || false);
         });
         wait_until("the thread polls", || acted.load(Ordering::SeqCst) >= 2);
         // A scheduler that sleeps polls instead.

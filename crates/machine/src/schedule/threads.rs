@@ -10,7 +10,11 @@ use std::ffi::CString;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
+use std::time::Duration;
 use swarmrt_heap::free_spare;
+
+/// How often a scheduler of a halted machine looks whether it has to end.
+const STOPPED_PAUSE: Duration = Duration::from_millis(1);
 
 /// The role of a thread; each kind is numbered from 0.
 #[derive(Clone, Copy)]
@@ -84,6 +88,12 @@ impl Schedulers {
         })
     }
 
+    /// Lets no process have another turn: other nodes and programs are to get no answer from a
+    /// machine that is halted, however long it takes to end.
+    pub fn stop_running(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
     /// Makes all schedulers' threads look whether they have to end.
     fn end(&self) {
         (0..self.count()).for_each(|at| self.wake(at));
@@ -125,7 +135,10 @@ impl Vm {
         let wake = || schedulers.take_over(schedulers.parking.wake_one());
         let is_to_end = move || self.is_shutting_down();
         let act = move |poll: &dyn Poll| poll.act(self);
-        self.start_thread("poller", move || schedulers.parking.stand_in(act, wake, is_to_end))?;
+        let is_frozen = || schedulers.frozen.load(Ordering::Relaxed);
+        self.start_thread("poller", move || {
+            schedulers.parking.stand_in(act, wake, is_frozen, is_to_end);
+        })?;
         schedulers.parking.set_poll(poll);
         Ok(())
     }
@@ -153,6 +166,10 @@ impl Vm {
     fn run_scheduler(&'static self, number: usize, worker: &mut dyn Worker) -> Option<Role> {
         let mut drive = Drive::new(self, number, worker);
         while !self.is_shutting_down() {
+            if self.schedulers.stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(STOPPED_PAUSE);
+                continue;
+            }
             match drive.step() {
                 Step::Ran => {}
                 Step::Idle if number >= self.schedulers.online() => {

@@ -414,6 +414,7 @@ impl Vm {
 
     /// Ends the run with this exit code.
     pub fn halt(&self, code: i32) {
+        self.schedulers.stop_running();
         let mut halt = self.halt.0.lock();
         halt.get_or_insert(code);
         self.halt.1.notify_all();

@@ -25,6 +25,7 @@ pub struct ProcessDefaults {
     fullsweep_after: AtomicU32,
     /// Messages wait outside the heap either way; this is what `process_info` says.
     off_heap_messages: std::sync::atomic::AtomicBool,
+    async_dist: std::sync::atomic::AtomicBool,
 }
 
 impl Default for ProcessDefaults {
@@ -34,6 +35,7 @@ impl Default for ProcessDefaults {
             min_bin_vheap_words: AtomicU32::new(swarmrt_heap::process_heap::MIN_BIN_VHEAP_WORDS),
             fullsweep_after: AtomicU32::new(swarmrt_heap::process_heap::FULLSWEEP_AFTER),
             off_heap_messages: false.into(),
+            async_dist: false.into(),
         }
     }
 }
@@ -66,12 +68,17 @@ impl ProcessDefaults {
         defaults
             .off_heap_messages
             .store(config.flag("+hmqd") == Some("off_heap"), Ordering::Relaxed);
+        defaults.async_dist.store(config.flag("+pad") == Some("true"), Ordering::Relaxed);
         defaults
     }
     default_flag!(min_heap_words, set_min_heap_words);
     default_flag!(min_bin_vheap_words, set_min_bin_vheap_words);
     default_flag!(fullsweep_after, set_fullsweep_after);
 
+    /// Whether new processes go on where a connection to another node is busy (`+pad`).
+    pub fn async_dist(&self) -> bool {
+        self.async_dist.load(Ordering::Relaxed)
+    }
     /// Whether new processes have `{message_queue_data, off_heap}` (`+hmqd`).
     pub fn off_heap_messages(&self) -> bool {
         self.off_heap_messages.load(Ordering::Relaxed)
