@@ -115,4 +115,14 @@ start_peer(Options, Module) ->
         true -> [];
         false -> ["-setcookie", atom_to_list(erlang:get_cookie())]
     end,
-    peer:start_link(Options#{args => Cookie ++ ["-pa", filename:dirname(code:which(Module))] ++ Args}).
+    peer:start_link(program(Options#{args => Cookie ++ ["-pa", filename:dirname(code:which(Module))] ++ Args})).
+
+%% Every second node is of the program that SWARMRT_OTHER_ERL names, where that is set.
+program(Options) ->
+    Count = persistent_term:get({?MODULE, peers}, 0),
+    persistent_term:put({?MODULE, peers}, Count + 1),
+    case os:getenv("SWARMRT_OTHER_ERL", "") of
+        Other when Other =/= "", Count rem 2 =:= 0, not is_map_key(exec, Options) ->
+            Options#{exec => {"/usr/bin/env", ["-u", "ERL_ROOTDIR", Other]}};
+        _ -> Options
+    end.
