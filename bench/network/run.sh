@@ -110,6 +110,6 @@ for row in "${rows[@]}"; do
         split(all, v, " ")
         ratio = v[1] > 0 ? v[2] / v[1] : 0
         for (at = 7; at <= 8; at++) used[at] = v[at - 6] > 0 ? v[at] * 10000 / (v[at - 6] * seconds) : 0
-        printf "%-14s %14d %14d %6.2f %7d %7d %7d %7d %7.2f %7.2f\n", row, v[1], v[2], ratio, v[3], v[4], v[5], v[6], used[7], used[8]
+        printf "%-14s %14.0f %14.0f %6.2f %7d %7d %7d %7d %7.2f %7.2f\n", row, v[1], v[2], ratio, v[3], v[4], v[5], v[6], used[7], used[8]
     }'
 done
