@@ -26,14 +26,13 @@ start(tls) ->
     Key = [{digest, sha256}, {key, {namedCurve, secp256r1}}],
     Chain = #{root => Key, intermediates => [], peer => Key},
     #{server_config := Certificates} = public_key:pkix_test_data(#{server_chain => Chain, client_chain => Chain}),
-    Options = [binary, {ip, {127, 0, 0, 1}}, {active, false}, {backlog, 1024}, {nodelay, true}, {packet, http_bin},
-               {versions, ['tlsv1.3']}],
-    {ok, Listener} = ssl:listen(0, Options ++ lists:keydelete(verify, 1, Certificates)),
+    Options = [{versions, ['tlsv1.3']} | lists:keydelete(verify, 1, Certificates)],
+    {ok, Listener} = ssl:listen(0, options(http) ++ Options),
     {ok, {_, Port}} = ssl:sockname(Listener),
     [spawn(fun() -> accept_tls(Listener) end) || _ <- lists:seq(1, 4)],
     serve(Port);
 start(Kind) ->
-    {ok, Listener} = gen_tcp:listen(0, [binary, {ip, {127, 0, 0, 1}}, {active, false}, {backlog, 1024}, {nodelay, true} | options(Kind)]),
+    {ok, Listener} = gen_tcp:listen(0, options(Kind)),
     {ok, Port} = inet:port(Listener),
     [spawn(fun() -> accept(Listener, Kind) end) || _ <- lists:seq(1, 4)],
     serve(Port).
@@ -42,8 +41,8 @@ serve(Port) ->
     io:format("~b~n", [Port]),
     receive after infinity -> ok end.
 
-options(http) -> [{packet, http_bin}];
-options(_) -> [].
+options(http) -> options(other) ++ [{packet, http_bin}];
+options(_) -> [binary, {ip, {127, 0, 0, 1}}, {active, false}, {backlog, 1024}, {nodelay, true}].
 
 accept(Listener, close) ->
     {ok, Socket} = gen_tcp:accept(Listener),
