@@ -206,12 +206,13 @@ impl Poller {
 
 impl Poll for Poller {
     fn wait(&self, at_most: Option<Duration>) -> bool {
+        if at_most == Some(Duration::ZERO) {
+            return self.take(at_most) == Brought::Nothing;
+        }
         let start = Instant::now();
         let brought = self.take(at_most);
-        if at_most != Some(Duration::ZERO) {
-            self.came_soon
-                .store(brought == Brought::Events && start.elapsed() < SOON, Ordering::Relaxed);
-        }
+        let came_soon = brought == Brought::Events && start.elapsed() < SOON;
+        self.came_soon.store(came_soon, Ordering::Relaxed);
         brought == Brought::Nothing
     }
 
