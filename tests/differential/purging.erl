@@ -19,10 +19,18 @@ main() ->
 callers_live_on() ->
     Text = ["one(X) -> X + 1.", "ten(X) -> lists:sum([one(X) || _ <- lists:seq(1, 10)])."],
     ok = load(called, Text),
-    Callers = [spawn(fun Call() -> called:one(1), called:ten(2), Call() end) || _ <- [1, 2, 3, 4]],
-    lists:foreach(fun(_) -> ok = load(called, Text), code:purge(called) end, lists:seq(1, 20)),
+    Rounds = counters:new(4, []),
+    Callers = [spawn(fun Call() -> called:one(1), called:ten(2), counters:add(Rounds, I, 1), Call() end) || I <- [1, 2, 3, 4]],
+    lists:foreach(fun(_) -> ok = load(called, Text), leave_old_code(Rounds), code:purge(called) end, lists:seq(1, 20)),
     io:format("callers ~p~n", [[is_process_alive(Caller) || Caller <- Callers]]),
     [exit(Caller, kill) || Caller <- Callers].
+
+%% Returns when each caller has begun a round since: who is still in the old code would be killed.
+leave_old_code(Rounds) ->
+    [leave_old_code(Rounds, I, counters:get(Rounds, I) + 2) || I <- [1, 2, 3, 4]].
+
+leave_old_code(Rounds, I, Wanted) ->
+    wait_for(fun() -> counters:get(Rounds, I) >= Wanted end, true, 500).
 
 load(Module, Text) ->
     Forms = [element(2, erl_parse:parse_form(element(2, erl_scan:string(lists:flatten(Line))))) || Line <- Text],
