@@ -46,6 +46,9 @@ const LARGE_WORDS: usize = 8 << 10;
 /// A block may have this many times the words that it shows.
 const HIDDEN_MAX: usize = 3;
 
+/// A heap packed for hibernation may have this part of what is live as room left over.
+const FIT_PARTS: usize = 16;
+
 struct Space {
     top: *mut u64,
     scanned: *mut u64,
@@ -113,6 +116,8 @@ struct Collector {
     literals: Area,
     /// The block that is being emptied, where most of what moves is.
     from: Area,
+    /// The block that it is emptied into.
+    moved: Area,
     /// Addresses that stay where they are (the old generation, in a minor collection).
     kept: Area,
     /// Addresses that are promoted.
@@ -172,29 +177,13 @@ impl Collector {
                 return;
             }
             let address = (word & !0b111) as usize;
-            if !self.from.contains(address)
-                && (self.literals.contains(address) || self.kept.contains(address))
-            {
+            if !self.from.contains(address) && self.stays(address) {
                 return;
             }
             let from = address as *mut u64;
             self.sources.check(address, 1);
             if term.is_cons() {
-                self.sources.check(address, 2);
-                if *from == MOVED_CELL {
-                    *slot = *from.add(1);
-                    return;
-                }
-                let space =
-                    if self.aged.contains(address) { &mut self.old } else { &mut self.young };
-                let to = space.top;
-                space.top = to.add(2);
-                *to = *from;
-                *to.add(1) = *from.add(1);
-                let moved = Term::from_cons_ptr(to).raw();
-                *from = MOVED_CELL;
-                *from.add(1) = moved;
-                *slot = moved;
+                self.forward_list(slot, from);
             } else {
                 let header = *from;
                 if header & 0b111 != 0 {
@@ -212,6 +201,57 @@ impl Collector {
                 *from = moved;
                 *slot = moved;
             }
+        }
+    }
+
+    /// Whether what lies outside the block that is being emptied is not to be moved.
+    #[inline(always)]
+    fn stays(&self, address: usize) -> bool {
+        self.moved.contains(address)
+            || self.literals.contains(address)
+            || self.kept.contains(address)
+    }
+
+    /// Moves the cell `from` that `slot` points at, and the cells of its tail that lie in the same
+    /// generation of the block that is being emptied: each tail is known to point at the next cell,
+    /// so that nothing waits for a word to come back from memory, and the list is in one piece
+    /// afterwards.
+    ///
+    /// # Safety
+    /// As for [`Collector::forward`]; `from` is live or has been moved.
+    #[inline(always)]
+    unsafe fn forward_list(&mut self, mut slot: *mut u64, mut from: *mut u64) {
+        // SAFETY: the caller's; the space has room for all that is live.
+        unsafe {
+            self.sources.check(from as usize, 2);
+            if *from == MOVED_CELL {
+                *slot = *from.add(1);
+                return;
+            }
+            let is_aged = self.aged.contains(from as usize);
+            let mut to = if is_aged { self.old.top } else { self.young.top };
+            loop {
+                let tail = *from.add(1);
+                *to = *from;
+                let moved = Term::from_cons_ptr(to).raw();
+                *from = MOVED_CELL;
+                *from.add(1) = moved;
+                *slot = moved;
+                slot = to.add(1);
+                to = to.add(2);
+                let next = (tail & !0b111) as usize;
+                if !Term::from_raw(tail).is_cons()
+                    || !self.from.contains(next) && self.stays(next)
+                    || self.aged.contains(next) != is_aged
+                    || *(next as *const u64) == MOVED_CELL
+                {
+                    *slot = tail;
+                    break;
+                }
+                from = next as *mut u64;
+                self.sources.check(next, 2);
+            }
+            if is_aged { &mut self.old } else { &mut self.young }.top = to;
         }
     }
 
@@ -387,6 +427,12 @@ impl Heap {
                 self.collect_minor(need, roots)?;
             }
         }
+        self.is_collected(major);
+        Ok(())
+    }
+
+    /// Notes that a collection is over.
+    fn is_collected(&mut self, major: bool) {
         self.wants_collection = false;
         self.wants_major = false;
         let limit_min = self.min_bin_vheap_words as usize * 8;
@@ -394,15 +440,13 @@ impl Heap {
         if major {
             self.old_off_heap_bytes_limit = (self.old_off_heap.bytes * 2).max(limit_min);
         }
-        Ok(())
     }
 
     /// The block with its hidden part, the old generation, and the fragments, in the order of
     /// addresses.
     #[cfg(any(feature = "stress", debug_assertions))]
     fn areas(&self) -> Vec<Range<usize>> {
-        let of = |block: &Block| block.start as usize..block.start as usize + block.capacity() * 8;
-        let mut areas = vec![of(&self.block), of(&self.old)];
+        let mut areas = vec![self.block.addresses(), self.old.addresses()];
         let mut at = self.fragments;
         while !at.is_null() {
             // SAFETY: fragments of our list are live.
@@ -496,6 +540,7 @@ impl Heap {
                 sources: Sources::of(self),
                 literals: literal_range().into(),
                 from: (self.block.start as usize..self.top as usize).into(),
+                moved: target.addresses().into(),
                 kept: (self.old.start as usize..self.old.end as usize).into(),
                 aged: aged.into(),
                 young: Space { top: target.start, scanned: target.start },
@@ -533,6 +578,7 @@ impl Heap {
                 sources: Sources::of(self),
                 literals: literal_range().into(),
                 from: (self.block.start as usize..self.top as usize).into(),
+                moved: target.addresses().into(),
                 kept: (self.old.start as usize..self.old.end as usize).into(),
                 aged: (0..0).into(),
                 young: Space { top: target.start, scanned: target.start },
@@ -565,6 +611,7 @@ impl Heap {
             // Everything leaves the block of the young generation, so that it can stay, unless it
             // is too small.
             let heap_part = self.block.start as usize..self.top as usize;
+            let old_part = self.old.start as usize..self.old_top as usize;
             let mut from = Block::EMPTY;
             if young_need > self.block.words() {
                 let words = block_words_for(young_need * 3 / 2);
@@ -574,7 +621,8 @@ impl Heap {
             let mut collector = Collector {
                 sources,
                 literals: literal_range().into(),
-                from: heap_part.into(),
+                from: if old_part.len() > heap_part.len() { old_part } else { heap_part }.into(),
+                moved: target.addresses().into(),
                 kept: (0..0).into(),
                 aged: (0..usize::MAX).into(),
                 young: Space { top: self.block.start, scanned: self.block.start },
@@ -647,6 +695,7 @@ impl Heap {
                 sources: Sources::of(self),
                 literals: literal_range().into(),
                 from: (self.old.start as usize..self.old_top as usize).into(),
+                moved: target.addresses().into(),
                 kept: (self.block.start as usize..self.block.end as usize).into(),
                 aged: (0..usize::MAX).into(),
                 young: Space { top: self.block.start, scanned: self.block.start },
@@ -667,16 +716,18 @@ impl Heap {
     /// # Safety
     /// As for [`Heap::collect`]; the stack is empty.
     pub unsafe fn collect_to_fit(&mut self, roots: &mut [&mut [Term]]) {
-        // SAFETY: the caller's.
+        let bound = self.used_words() + self.old_used_words() + self.fragment_words;
+        let room = self.stack_words() + SLACK_WORDS;
+        let sources = Sources::of(self);
+        // SAFETY: the block has room for all that can be live; everything leaves the others.
         unsafe {
-            self.collect(0, roots, true);
-            let live = self.old_used_words();
-            let words = live + self.stack_words() + SLACK_WORDS;
-            let mut from = self.replace_block(Block::new(words), words);
+            let heap_part = self.block.start as usize..self.top as usize;
+            let mut from = self.replace_block(Block::new(bound + room), bound + room);
             let mut collector = Collector {
-                sources: Sources::of(self),
+                sources,
                 literals: literal_range().into(),
-                from: (self.old.start as usize..self.old_top as usize).into(),
+                from: heap_part.into(),
+                moved: self.block.addresses().into(),
                 kept: (0..0).into(),
                 aged: (0..0).into(),
                 young: Space { top: self.block.start, scanned: self.block.start },
@@ -685,11 +736,24 @@ impl Heap {
             self.forward_roots(&mut collector, roots);
             self.top = collector.young.top;
             self.high_water = self.top;
-            let mut list = std::mem::take(&mut self.old_off_heap);
-            sweep_off_heap(&mut list, &mut self.off_heap, &mut self.old_off_heap, &(0..0));
+            for mut list in
+                [std::mem::take(&mut self.off_heap), std::mem::take(&mut self.old_off_heap)]
+            {
+                sweep_off_heap(&mut list, &mut self.off_heap, &mut self.old_off_heap, &(0..0));
+            }
             from.free();
             self.old.free();
+            self.old = Block::EMPTY;
             self.old_top = std::ptr::null_mut();
+            self.free_fragments();
+            let live = self.used_words();
+            if self.block.capacity() > live + room + live / FIT_PARTS {
+                self.fit_young(live + room, roots);
+            }
         }
+        self.collections += 1;
+        self.minor_since_major = 0;
+        self.grow_next = false;
+        self.is_collected(true);
     }
 }

@@ -4,6 +4,7 @@
 use crate::fragment::Fragment;
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::RefCell;
+use std::ops::Range;
 use swarmrt_term::Alloc;
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::refusal::{self, handled};
@@ -79,6 +80,10 @@ impl Block {
     /// Words allocated, shown or not.
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+    /// The addresses of all its words, shown or not.
+    pub fn addresses(&self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.capacity * 8
     }
     /// Shows this many of its words; only those are counted.
     pub fn show(&mut self, words: usize) {
