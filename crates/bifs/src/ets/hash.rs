@@ -162,15 +162,22 @@ impl HashTable {
             .filter(|object| !object.is_deleted())
     }
 
-    /// The first key of the first bucket from `bucket` that has any.
-    pub fn first_from(&self, bucket: usize) -> Option<Term> {
-        (bucket..self.buckets.len())
-            .find_map(|bucket| self.bucket(bucket).next())
-            .map(|object| object.key(self.keypos))
+    /// An object and the living ones behind it that have its key.
+    pub fn with_key_of<'a>(&'a self, first: &'a Head) -> impl Iterator<Item = &'a Head> {
+        let key = first.key(self.keypos);
+        Chain { next: std::ptr::from_ref(first).cast_mut(), table: std::marker::PhantomData }
+            .take_while(move |object| self.has_key(object, key, first.hash))
+            .filter(|object| !object.is_deleted())
     }
 
-    /// The key after this one in the order of the table. `Err` when the key is not there.
-    pub fn next(&self, key: Term, hash: u32) -> Result<Option<Term>, ()> {
+    /// The first object of the first bucket from `bucket` that has any.
+    pub fn first_from(&self, bucket: usize) -> Option<&Head> {
+        (bucket..self.buckets.len()).find_map(|bucket| self.bucket(bucket).next())
+    }
+
+    /// The first object of the key after this one in the order of the table. `Err` when the key is
+    /// not there.
+    pub fn next(&self, key: Term, hash: u32) -> Result<Option<&Head>, ()> {
         let bucket = self.bucket_of(hash);
         // A program that asks for the next key mostly asks for those after it: their objects lie
         // anywhere in memory.
@@ -185,7 +192,7 @@ impl HashTable {
             if self.has_key(object, key, hash) {
                 found = true;
             } else if found && !object.is_deleted() {
-                return Ok(Some(object.key(self.keypos)));
+                return Ok(Some(object));
             }
         }
         if found { Ok(self.first_from(bucket + 1)) } else { Err(()) }
@@ -524,6 +531,10 @@ mod tests {
             .collect()
     }
 
+    fn key_of(object: &Head) -> Term {
+        object.key(0)
+    }
+
     #[test]
     fn a_set_grows_and_keeps_one_object_a_key() {
         let mut table = HashTable::new(0, Duplicates::None, 1);
@@ -536,16 +547,16 @@ mod tests {
         assert!(table.buckets() >= 4000, "{}", table.buckets());
         assert!((0..5000).all(|key| values(&table, key) == [key + 1]));
         let mut seen = 0;
-        let mut at = table.first_from(0);
+        let mut at = table.first_from(0).map(key_of);
         while let Some(key) = at {
             seen += 1;
-            at = table.next(key, hash_of(key)).expect("the key is there");
+            at = table.next(key, hash_of(key)).expect("the key is there").map(key_of);
         }
         assert_eq!(seen, 5000);
         for key in 0..5000 {
             table.remove(Term::small(key), hash_of(Term::small(key)), false, |_| true);
         }
-        assert_eq!((table.len(), table.first_from(0)), (0, None));
+        assert_eq!((table.len(), table.first_from(0).map(key_of)), (0, None));
     }
 
     #[test]
@@ -567,12 +578,12 @@ mod tests {
         for key in 0..100 {
             table.insert(object(key, 0), false);
         }
-        let (first, mut seen) = (table.first_from(0).expect("it is not empty"), 0);
+        let (first, mut seen) = (table.first_from(0).map(key_of).expect("it is not empty"), 0);
         let mut at = Some(first);
         while let Some(key) = at {
             table.remove(key, hash_of(key), true, |_| true);
             seen += 1;
-            at = table.next(key, hash_of(key)).expect("its place is kept");
+            at = table.next(key, hash_of(key)).expect("its place is kept").map(key_of);
         }
         assert_eq!((seen, table.len()), (100, 0));
         assert!(table.next(first, hash_of(first)).is_ok());

@@ -253,32 +253,34 @@ impl OrderedTable {
         }
     }
 
-    /// The lowest key.
-    pub fn first(&self) -> Option<Term> {
-        self.tree.first().map(|slot| slot.key)
+    /// The object with the lowest key.
+    pub fn first(&self) -> Option<&Head> {
+        self.tree.first().map(Slot::head)
     }
-    /// The highest key.
-    pub fn last(&self) -> Option<Term> {
-        self.tree.last().map(|slot| slot.key)
+    /// The object with the highest key.
+    pub fn last(&self) -> Option<&Head> {
+        self.tree.last().map(Slot::head)
     }
-    /// The next higher key; `key` need not be in the table.
-    pub fn next(&self, key: Term) -> Option<Term> {
+    /// The object with the next higher key; `key` need not be in the table.
+    pub fn next(&self, key: Term) -> Option<&Head> {
         self.neighbour(key, false)
     }
-    /// The next lower key; `key` need not be in the table.
-    pub fn previous(&self, key: Term) -> Option<Term> {
+    /// The object with the next lower key; `key` need not be in the table.
+    pub fn previous(&self, key: Term) -> Option<&Head> {
         self.neighbour(key, true)
     }
-    /// The key behind `key`, or the one before it. A program that then asks for the answer's
-    /// neighbour walks through the table: from there on several keys are read at once.
-    fn neighbour(&self, key: Term, reverse: bool) -> Option<Term> {
+    /// The object behind `key`, or the one before it. A program that then asks for the answer's
+    /// neighbour walks through the table: from there on several are read at once.
+    fn neighbour(&self, key: Term, reverse: bool) -> Option<&Head> {
+        // SAFETY: the tree holds live objects only, and nothing has changed since they were found.
+        let live = |object: *mut Head| unsafe { &*object };
         let Some(mut run) = self.run.try_lock() else {
-            return self.neighbours(key, reverse).next().map(|(key, _)| key);
+            return self.neighbours(key, reverse).next().map(|(_, object)| live(object));
         };
         let walks = run.reverse == reverse && self.is_walked() && run.last(key).is_some();
         if walks && run.at + 1 < run.objects.len() {
             run.at += 1;
-            return Some(run.objects[run.at].0);
+            return Some(live(run.objects[run.at].1));
         }
         (run.reverse, run.at) = (reverse, 0);
         self.walked.store(self.changes, atomic::Ordering::Relaxed);
@@ -289,10 +291,9 @@ impl OrderedTable {
             1
         }));
         for &(_, object) in &run.objects {
-            // SAFETY: the tree holds live objects only.
-            unsafe { &*object }.fetch();
+            live(object).fetch();
         }
-        run.objects.first().map(|&(key, _)| key)
+        run.objects.first().map(|&(_, object)| live(object))
     }
     fn neighbours(&self, key: Term, reverse: bool) -> impl Iterator<Item = (Term, *mut Head)> {
         let bounds = if reverse {
@@ -408,14 +409,18 @@ mod tests {
         table
     }
 
+    fn key_of(object: &Head) -> Term {
+        object.key(0)
+    }
+
     #[test]
     fn numbers_that_are_equal_are_one_key() {
         let float = Term::float_immediate(1.0).expect("1.0 fits a word");
         let table = table_of(&[Term::small(1), float, Term::small(2)]);
         assert_eq!(table.len(), 2);
         assert!(table.get(Term::small(1)).is_some_and(|object| object.key(0) == float));
-        assert_eq!(table.next(float), Some(Term::small(2)));
-        assert_eq!(table.previous(float), None);
+        assert_eq!(table.next(float).map(key_of), Some(Term::small(2)));
+        assert_eq!(table.previous(float).map(key_of), None);
     }
 
     #[test]
@@ -424,7 +429,7 @@ mod tests {
         let key = |value: i64| Term::small(value);
         let mut at = key(0);
         let mut seen = vec![at];
-        while let Some(next) = table.next(at) {
+        while let Some(next) = table.next(at).map(key_of) {
             // While the walk is under way, some go and some come just behind the place.
             if next == key(100) {
                 table.remove(key(102));
@@ -442,17 +447,24 @@ mod tests {
             .collect();
         assert_eq!(seen, expected);
         for pair in expected.windows(2).rev() {
-            assert_eq!(table.previous(pair[1]), Some(pair[0]));
-            assert_eq!(table.next(pair[0]), Some(pair[1]), "the other way between two steps");
+            assert_eq!(table.previous(pair[1]).map(key_of), Some(pair[0]));
+            assert_eq!(
+                table.next(pair[0]).map(key_of),
+                Some(pair[1]),
+                "the other way between two steps"
+            );
         }
-        assert_eq!((table.previous(key(0)), table.next(key(398))), (None, None));
+        assert_eq!(
+            (table.previous(key(0)).map(key_of), table.next(key(398)).map(key_of)),
+            (None, None)
+        );
     }
 
     #[test]
     fn a_walk_goes_on_from_what_it_takes_out() {
         let float = |value: f64| Term::float_immediate(value).expect("it fits a word");
         let mut table = table_of(&(0..100).map(Term::small).collect::<Vec<_>>());
-        let mut at = table.first();
+        let mut at = table.first().map(key_of);
         let mut taken = 0;
         while let Some(key) = at {
             assert!(table.get(key).is_some_and(|object| object.key(0) == key));
@@ -462,8 +474,8 @@ mod tests {
             assert!(table.get(key).is_none() && table.get(equal).is_none());
             assert_eq!(table.remove(key).objects, 0);
             taken += 1;
-            at = table.next(key);
-            assert_eq!(table.previous(key), None);
+            at = table.next(key).map(key_of);
+            assert_eq!(table.previous(key).map(key_of), None);
         }
         assert_eq!((taken, table.len()), (100, 0));
     }
@@ -477,7 +489,7 @@ mod tests {
         });
         assert_eq!((change.objects, last.is_some(), table.len()), (-50, false, 50));
         assert!(table.objects().all(|object| !even(object)));
-        assert_eq!(table.next(Term::small(1)), Some(Term::small(3)));
+        assert_eq!(table.next(Term::small(1)).map(key_of), Some(Term::small(3)));
     }
 
     #[test]

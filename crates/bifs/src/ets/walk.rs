@@ -1,127 +1,143 @@
 //! Walking through a table from key to key, and by slots.
 
 use super::hash::{HashTable, hash_of};
-use super::lookup::lookup;
+use super::object::Head;
 use super::table::{Access, Storage, Table};
-use super::{copy_out, done, register_of};
+use super::{WORDS_PER_REDUCTION, copy_out, done, register_of};
 use crate::args::size_of;
 use crossbeam_epoch::pin;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Term, am};
 
-fn key_or_end(p: &mut Process, key: Option<Term>) -> Term {
-    key.map_or(Term::atom(am::END_OF_TABLE), |key| copy_out(p, key))
+/// What is told of the object that a step leads to.
+#[derive(Clone, Copy)]
+enum Answer {
+    Key,
+    /// `{Key, Objects}`, with all objects of the key.
+    KeyAndObjects,
 }
 
-/// The first key of the parts of a hash table from `shard` on.
-fn first_in(p: &mut Process, shards: &[parking_lot::RwLock<HashTable>], shard: usize) -> Term {
-    for shard in &shards[shard..] {
-        let shard = shard.read();
-        if let Some(key) = shard.first_from(0) {
-            return copy_out(p, key);
+impl Answer {
+    /// `objects`: those of one key, the newest first; none is the end of the table.
+    fn of<'a>(
+        self,
+        p: &mut Process,
+        table: &Table,
+        mut objects: impl Iterator<Item = &'a Head>,
+    ) -> Term {
+        let Some(first) = objects.next() else { return Term::atom(am::END_OF_TABLE) };
+        match self {
+            Answer::Key => copy_out(p, first.key(table.keypos)),
+            Answer::KeyAndObjects => {
+                let (mut key, mut list) = (Term::NIL, Term::NIL);
+                for object in std::iter::once(first).chain(objects) {
+                    p.bump_reductions(object.words() / WORDS_PER_REDUCTION);
+                    let copy = copy_out(p, object.term());
+                    key = copy.as_tuple().map_or(Term::NIL, |tuple| tuple.get(table.keypos));
+                    list = p.cons(copy, list);
+                }
+                p.tuple(&[key, list])
+            }
         }
     }
-    Term::atom(am::END_OF_TABLE)
+
+    /// Of the first object in these parts of a hash table.
+    fn of_first(
+        self,
+        p: &mut Process,
+        table: &Table,
+        shards: &[parking_lot::RwLock<HashTable>],
+    ) -> Term {
+        for shard in shards {
+            let shard = shard.read();
+            if let Some(first) = shard.first_from(0) {
+                return self.of(p, table, shard.with_key_of(first));
+            }
+        }
+        self.of(p, table, std::iter::empty())
+    }
 }
 
-fn edge(p: &mut Process, id: Term, last: bool) -> BifResult {
+fn edge(p: &mut Process, id: Term, last: bool, answer: Answer) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Read, guard)?;
-    let key = match &table.storage {
+    let told = match &table.storage {
         Storage::Ordered(tree) => {
             let tree = tree.read();
-            key_or_end(p, if last { tree.last() } else { tree.first() })
+            answer.of(p, table, if last { tree.last() } else { tree.first() }.into_iter())
         }
-        Storage::Hash(shards) => first_in(p, shards, 0),
+        Storage::Hash(shards) => answer.of_first(p, table, shards),
     };
-    done(table, key)
+    done(table, told)
 }
 
 #[bif("ets:first/1")]
 #[bif("erts_internal:ets_raw_first/1")]
 fn first(p: &mut Process, id: Term) -> BifResult {
-    edge(p, id, false)
+    edge(p, id, false, Answer::Key)
 }
 
 #[bif("ets:last/1")]
 fn last(p: &mut Process, id: Term) -> BifResult {
-    edge(p, id, true)
+    edge(p, id, true, Answer::Key)
 }
 
-fn neighbour(p: &mut Process, id: Term, key: Term, previous: bool) -> BifResult {
+fn neighbour(p: &mut Process, id: Term, key: Term, previous: bool, answer: Answer) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Read, guard)?;
-    match &table.storage {
+    let told = match &table.storage {
         // As in OTP, the end is nobody's neighbour.
-        Storage::Ordered(_) if key == Term::atom(am::END_OF_TABLE) => Err(BifExit::BADARG),
+        Storage::Ordered(_) if key == Term::atom(am::END_OF_TABLE) => return Err(BifExit::BADARG),
         Storage::Ordered(tree) => {
             let tree = tree.read();
-            Ok(key_or_end(p, if previous { tree.previous(key) } else { tree.next(key) }))
+            let found = if previous { tree.previous(key) } else { tree.next(key) };
+            answer.of(p, table, found.into_iter())
         }
         Storage::Hash(shards) => {
             let hash = hash_of(key);
             let part = Table::shard(shards, hash);
-            {
-                let shard = part.read();
-                let next = shard.next(key, hash).map_err(|()| BifExit::BADARG)?;
-                if let Some(key) = next {
-                    return Ok(copy_out(p, key));
-                }
+            let shard = part.read();
+            if let Some(next) = shard.next(key, hash).map_err(|()| BifExit::BADARG)? {
+                answer.of(p, table, shard.with_key_of(next))
+            } else {
+                drop(shard);
+                let at = shards.iter().position(|shard| std::ptr::eq(shard, part)).unwrap_or(0);
+                answer.of_first(p, table, &shards[at + 1..])
             }
-            let at = shards.iter().position(|shard| std::ptr::eq(shard, part)).unwrap_or(0);
-            Ok(first_in(p, shards, at + 1))
         }
-    }
+    };
+    done(table, told)
 }
 
 #[bif("ets:next/2")]
 #[bif("erts_internal:ets_raw_next/2")]
 fn next(p: &mut Process, id: Term, key: Term) -> BifResult {
-    neighbour(p, id, key, false)
+    neighbour(p, id, key, false, Answer::Key)
 }
 
 #[bif("ets:prev/2")]
 fn prev(p: &mut Process, id: Term, key: Term) -> BifResult {
-    neighbour(p, id, key, true)
-}
-
-/// `{Key, Objects}` for a key that `find` finds. One whose objects are deleted between the two
-/// steps was not there.
-fn with_objects(
-    p: &mut Process,
-    id: Term,
-    mut find: impl FnMut(&mut Process) -> BifResult,
-) -> BifResult {
-    loop {
-        let key = find(p)?;
-        if key == Term::atom(am::END_OF_TABLE) {
-            return Ok(key);
-        }
-        let objects = lookup(p, id, key)?;
-        if !objects.is_nil() {
-            return Ok(p.tuple(&[key, objects]));
-        }
-    }
+    neighbour(p, id, key, true, Answer::Key)
 }
 
 #[bif("ets:first_lookup/1", since = 27)]
 fn first_lookup(p: &mut Process, id: Term) -> BifResult {
-    with_objects(p, id, |p| edge(p, id, false))
+    edge(p, id, false, Answer::KeyAndObjects)
 }
 
 #[bif("ets:last_lookup/1", since = 27)]
 fn last_lookup(p: &mut Process, id: Term) -> BifResult {
-    with_objects(p, id, |p| edge(p, id, true))
+    edge(p, id, true, Answer::KeyAndObjects)
 }
 
 #[bif("ets:next_lookup/2", since = 27)]
 fn next_lookup(p: &mut Process, id: Term, key: Term) -> BifResult {
-    with_objects(p, id, |p| neighbour(p, id, key, false))
+    neighbour(p, id, key, false, Answer::KeyAndObjects)
 }
 
 #[bif("ets:prev_lookup/2", since = 27)]
 fn prev_lookup(p: &mut Process, id: Term, key: Term) -> BifResult {
-    with_objects(p, id, |p| neighbour(p, id, key, true))
+    neighbour(p, id, key, true, Answer::KeyAndObjects)
 }
 
 #[bif("ets:slot/2")]
