@@ -162,6 +162,20 @@ impl HashTable {
             .filter(|object| !object.is_deleted())
     }
 
+    /// Has the processor bring the first object of a bucket near, if there is one.
+    fn fetch(&self, bucket: usize) {
+        // SAFETY: buckets are chains of live objects.
+        if let Some(object) = self.buckets.get(bucket).and_then(|first| unsafe { first.as_ref() }) {
+            object.fetch();
+        }
+    }
+
+    /// As [`bucket`](HashTable::bucket), for a walk that goes on to the buckets behind this one.
+    pub fn bucket_of_walk(&self, bucket: usize) -> impl Iterator<Item = &Head> {
+        self.fetch(bucket + AHEAD_BUCKETS);
+        self.bucket(bucket)
+    }
+
     /// An object and the living ones behind it that have its key.
     pub fn with_key_of<'a>(&'a self, first: &'a Head) -> impl Iterator<Item = &'a Head> {
         let key = first.key(self.keypos);
@@ -181,11 +195,8 @@ impl HashTable {
         let bucket = self.bucket_of(hash);
         // A program that asks for the next key mostly asks for those after it: their objects lie
         // anywhere in memory.
-        for ahead in self.buckets.iter().skip(bucket + 1).take(AHEAD_BUCKETS) {
-            // SAFETY: buckets are chains of live objects.
-            if let Some(object) = unsafe { ahead.as_ref() } {
-                object.fetch();
-            }
+        for ahead in 1..=AHEAD_BUCKETS {
+            self.fetch(bucket + ahead);
         }
         let mut found = false;
         for object in self.chain(bucket) {
@@ -434,6 +445,8 @@ impl HashTable {
                     }
                 }
             }
+            // The next step's.
+            self.fetch(from + 1);
         }
     }
 

@@ -300,7 +300,7 @@ impl Step<'_> {
                     && !self.is_long(buckets + bucket - start)
                     && !self.scan.has_enough()
                 {
-                    for object in part.bucket(bucket) {
+                    for object in part.bucket_of_walk(bucket) {
                         self.visit(object)?;
                     }
                     bucket += 1;
