@@ -35,7 +35,7 @@ use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 pub struct Port {
     pub term: Term,
     /// As `port_info(Port, name)` gives it.
-    pub name: String,
+    pub name: Box<str>,
     pub options: Options,
     pub os_pid: Option<u32>,
     state: Mutex<State>,
@@ -151,7 +151,7 @@ impl Ports {
         };
         let port = Arc::new(Port {
             term: Term::port(id),
-            name,
+            name: name.into_boxed_str(),
             options,
             os_pid,
             state: Mutex::new(state),

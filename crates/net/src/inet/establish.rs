@@ -158,8 +158,8 @@ impl Inet {
                     number,
                     Inet::connecting_took_too_long,
                 );
-                state.connecting =
-                    Some(Waiter { caller: request.from, number, length: 0, timer, hook: None });
+                let waiter = Waiter { caller: request.from, number, length: 0, timer, hook: None };
+                state.connecting = Some(Box::new(waiter));
             }
             Err(error) => return Err(error.into()),
         }
@@ -275,7 +275,7 @@ impl Inet {
         let inet = Inet::new(true, inner);
         let port = Ports::of(vm).open(
             owner,
-            listener.name.clone(),
+            listener.name.clone().into(),
             PortOptions::binary(),
             None,
             inet.clone(),

@@ -102,6 +102,11 @@ impl Inet {
             }
             reads += 1;
         }
+        // A connection that waits holds no memory for what may come.
+        if state.drained && state.input_at == state.input.len() {
+            state.input = Vec::new();
+            state.input_at = 0;
+        }
         after
     }
     /// Appends what the socket has to the input.

@@ -389,7 +389,7 @@ impl Driver for Inet {
     fn close(&self, vm: &'static Vm, port: &Port) {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let waiting = state.connecting.take().into_iter();
+        let waiting = state.connecting.take().map(|waiter| *waiter).into_iter();
         for waiter in waiting
             .chain(std::mem::take(&mut state.receivers))
             .chain(std::mem::take(&mut state.accepters))

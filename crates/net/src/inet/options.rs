@@ -319,7 +319,7 @@ impl Inet {
                 let name = reader.take(length).ok_or(invalid)?;
                 if option == code::NETNS {
                     // It says where the socket is to be made; one that is there stays where it is.
-                    state.netns = Some(name.to_vec());
+                    state.netns = Some(name.into());
                     Ok(())
                 } else {
                     set_bytes(state, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name)
@@ -369,8 +369,8 @@ impl Inet {
             code::READ_PACKETS => options.read_packets = size()?.max(1),
             code::SHOW_ECONNRESET => options.show_econnreset = value != 0,
             code::LINE_DELIMITER => options.delimiter = value as u8,
-            code::MSGQ_HIGH_WATERMARK => options.msgq_high = size()?,
-            code::MSGQ_LOW_WATERMARK => options.msgq_low = size()?,
+            code::MSGQ_HIGH_WATERMARK => options.msgq_high = size()? as u32,
+            code::MSGQ_LOW_WATERMARK => options.msgq_low = size()? as u32,
             code::READ_AHEAD => options.read_ahead = value != 0,
             code::NON_BLOCK_SEND => options.non_block_send = value != 0,
             code::EXCLUSIVEADDRUSE => {}
@@ -491,7 +491,7 @@ impl Inet {
                 if let Some(path) = &state.netns {
                     answer.push(option);
                     answer.extend((path.len() as u32).to_be_bytes());
-                    answer.extend(path);
+                    answer.extend_from_slice(path);
                 }
             }
             code::MULTICAST_IF => {
@@ -549,8 +549,8 @@ impl Inet {
             code::PACKET_SIZE => size(options.packet_size),
             code::READ_PACKETS => size(options.read_packets),
             code::SHOW_ECONNRESET => i32::from(options.show_econnreset),
-            code::MSGQ_HIGH_WATERMARK => size(options.msgq_high),
-            code::MSGQ_LOW_WATERMARK => size(options.msgq_low),
+            code::MSGQ_HIGH_WATERMARK => size(options.msgq_high as usize),
+            code::MSGQ_LOW_WATERMARK => size(options.msgq_low as usize),
             code::READ_AHEAD => i32::from(options.read_ahead),
             code::NON_BLOCK_SEND => i32::from(options.non_block_send),
             // OTP does not tell it.

@@ -47,8 +47,9 @@ impl Inet {
         // SAFETY: the caller holds the file open during this call.
         let file = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
         let at = i64::try_from(number(at)).map_err(|_| Failure::INVALID)?;
-        state.sending =
-            Some(Sending { file, at, left: number(left), sent: 0, has_begun: false, to: from });
+        let left = number(left);
+        let sending = Sending { file, at, left, sent: 0, has_begun: false, to: from };
+        state.sending = Some(Box::new(sending));
         Ok(Vec::new())
     }
 

@@ -46,8 +46,8 @@ pub(super) struct Options {
     pub(super) exit_on_close: bool,
     pub(super) high_watermark: usize,
     pub(super) low_watermark: usize,
-    pub(super) msgq_high: usize,
-    pub(super) msgq_low: usize,
+    pub(super) msgq_high: u32,
+    pub(super) msgq_low: u32,
     /// Milliseconds.
     pub(super) send_timeout: Option<u32>,
     pub(super) send_timeout_close: bool,
@@ -185,7 +185,7 @@ pub(super) struct State {
     pub(super) closed_by_peer: bool,
     /// Why the connection ended, where nobody has been told yet: the next to ask is.
     pub(super) owed: Option<&'static str>,
-    pub(super) connecting: Option<Waiter>,
+    pub(super) connecting: Option<Box<Waiter>>,
     pub(super) receivers: VecDeque<Waiter>,
     pub(super) accepters: VecDeque<Waiter>,
     /// What has been read and not been delivered, from `input_at` on.
@@ -203,14 +203,14 @@ pub(super) struct State {
     pub(super) queued: usize,
     pub(super) senders: VecDeque<Sender>,
     /// A file that is sent behind what is in the queue. What is written meanwhile waits.
-    pub(super) sending: Option<sendfile::Sending>,
+    pub(super) sending: Option<Box<sendfile::Sending>>,
     /// Which ancillary data are wanted: bits of `ancillary`.
     pub(super) ancillary: u8,
     /// What `setsockname` and `setpeername` have the socket answer.
     pub(super) pretended_name: Option<Box<SockAddr>>,
     pub(super) pretended_peer: Option<Box<SockAddr>>,
     /// The path of the namespace in which the socket is to be made.
-    pub(super) netns: Option<Vec<u8>>,
+    pub(super) netns: Option<Box<[u8]>>,
     /// Who wants to know when the queue is empty.
     pub(super) subscribers: Vec<u64>,
     /// Sending ends when the queue is empty.
@@ -366,3 +366,6 @@ impl State {
         }
     }
 }
+
+// A connection is one allocation of 512 bytes, with the counts of its `Arc`.
+const _: () = assert!(size_of::<super::Inet>() + 2 * size_of::<usize>() <= 512);
