@@ -412,6 +412,18 @@ fn bound(heap: &mut FragmentHeap, process: &Process, key: Term) -> Term {
     heap.tuple(&[item, value])
 }
 
+/// Whether an item depends on what is in messages, so that those that are no terms are found out.
+fn looks_at_messages(process: &Process, items: &[Item]) -> bool {
+    let on_heap = atom!("on_heap");
+    let is_on_heap = process.extra.as_ref().is_none_or(|extra| extra.message_queue_data == on_heap);
+    let looks = |item: &Item| match item {
+        Item::Named(name) if *name == atom!("messages") => true,
+        Item::Named(name) => is_on_heap && *name == atom!("total_heap_size"),
+        Item::Bound(_) => false,
+    };
+    !process.is_in_native() && items.iter().any(looks)
+}
+
 /// The answer for a list of items, each in a pair; the name `registered_name` alone gives `[]`.
 fn answer(
     heap: &mut FragmentHeap,
@@ -420,6 +432,9 @@ fn answer(
     form: Form,
     own: bool,
 ) -> Term {
+    if looks_at_messages(process, items) {
+        process.mailbox.drop_unreadable();
+    }
     let mut pairs = Vec::new();
     for wanted in items {
         let name = match wanted {

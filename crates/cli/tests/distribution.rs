@@ -208,6 +208,11 @@ fn priority_messages_are_the_same_between_all_kinds_of_nodes() {
 }
 
 #[test]
+fn messages_that_are_no_terms_are_found_when_they_are_looked_at() {
+    same_in("unreadable", "unreadable", &PAIRS, &[]);
+}
+
+#[test]
 fn signals_are_the_same_over_tls() {
     let beams = folder("tls");
     compiled("signals", &beams);

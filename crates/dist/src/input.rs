@@ -10,6 +10,7 @@ use crate::packet::{Message, Problem};
 use std::sync::Arc;
 use swarmrt_machine::process::exception;
 use swarmrt_machine::process::links::{RefValue, Relations, Tag};
+use swarmrt_machine::process::mailbox::OnLook;
 use swarmrt_machine::process::spawn::{RemoteSpawn, SpawnOptions, Start, spawn_announced};
 use swarmrt_machine::signal::address::Recipient;
 use swarmrt_machine::signal::remote::{
@@ -36,6 +37,8 @@ struct Delivery<'a> {
     connection: u32,
     control: Tuple,
     payload: Option<Term>,
+    /// The last packet of the message.
+    packet: &'a [u8],
 }
 
 /// Who a message of the peer is for.
@@ -56,7 +59,10 @@ pub fn dispatch(
     let _guard = swarmrt_machine::pin();
     let done =
         message.control.as_tuple().filter(|control| control.arity() > 0).ok_or(Invalid).and_then(
-            |control| Delivery { vm, node, connection, control, payload: message.payload }.done(),
+            |control| {
+                let payload = message.payload;
+                Delivery { vm, node, connection, control, payload, packet }.done()
+            },
         );
     match done {
         Ok(()) => return true,
@@ -70,9 +76,11 @@ pub fn dispatch(
     false
 }
 
+/// Bytes of a packet that the log has at most.
+const BYTES_SHOWN: usize = 200;
+
 /// Logs bytes that are no message.
 pub fn log_corrupt(vm: &'static Vm, node: &Node, packet: &[u8], problem: Problem) {
-    const BYTES_SHOWN: usize = 200;
     let mut heap = FragmentHeap::new();
     let shown = &packet[..packet.len().min(BYTES_SHOWN)];
     let bytes: Vec<String> = shown.iter().map(u8::to_string).collect();
@@ -102,7 +110,7 @@ impl Delivery<'_> {
     fn payload(&self) -> Result<Term, Refused> {
         self.payload.ok_or(Refused::Payload)
     }
-    /// The payload for a process; `None` when there is none to be had, nor anybody to miss it.
+    /// The reason for a process; `None` when there is none to be had, nor anybody to miss it.
     fn payload_for(&self, pid: u64) -> Result<Option<Term>, Refused> {
         match self.payload {
             None if self.vm.processes.get(pid).is_some() => Err(Refused::Payload),
@@ -186,7 +194,12 @@ impl Delivery<'_> {
     }
 
     fn deliver(&self, to: u64, token: Option<Term>) -> Done {
-        let Some(message) = self.payload_for(to)? else { return Ok(()) };
+        let Some(message) = self.payload else {
+            // The process finds out when it comes to the message.
+            let on_look = self.on_look();
+            self.call(to, move |process| process.mailbox.push_unreadable(on_look));
+            return Ok(());
+        };
         match token {
             Some(token) => {
                 let mut heap = FragmentHeap::new();
@@ -226,7 +239,12 @@ impl Delivery<'_> {
             return Err(Invalid);
         }
         if let Some(Recipient::Alias(alias)) = Recipient::of(self.vm, alias) {
-            let Some(message) = self.payload else { return self.missed_by(alias) };
+            let Some(message) = self.payload else {
+                let on_look = self.on_look();
+                return self.call_owner(alias, move |process| {
+                    process.receive_unreadable_through(alias, on_look);
+                });
+            };
             signal::send_alias_with(self.vm, Term::NONE, alias, message, token, priority);
         }
         Ok(())
@@ -267,12 +285,29 @@ impl Delivery<'_> {
         }
     }
 
-    /// The payload for an alias is no term: that closes the connection if the alias is active,
-    /// which its owner knows.
-    fn missed_by(&self, alias: RefValue) -> Done {
+    /// Has the process that may have the alias execute `call`.
+    fn call_owner(
+        &self,
+        alias: RefValue,
+        call: impl FnOnce(&mut Process) + Send + 'static,
+    ) -> Done {
         let owner = alias.slot().and_then(|slot| self.vm.processes.in_slot(slot));
-        let Some(owner) = owner.map(|owner| owner.shared.id) else { return Ok(()) };
-        self.missed_where(owner, move |relations| relations.alias(alias).is_some())
+        if let Some(owner) = owner {
+            self.call(owner.shared.id, call);
+        }
+        Ok(())
+    }
+
+    /// Closes the connection, if it is still there, because of a payload that is no term.
+    fn on_look(&self) -> OnLook {
+        let (vm, node, connection) = (self.vm, self.node.clone(), self.connection);
+        let packet = self.packet[..self.packet.len().min(BYTES_SHOWN)].to_vec();
+        Box::new(move || {
+            if node.is_up(connection) {
+                log_corrupt(vm, &node, &packet, Problem::Term);
+                node.close(vm, connection);
+            }
+        })
     }
 
     /// The payload is no term, or missing: that closes the connection if the process that it is for
@@ -282,11 +317,10 @@ impl Delivery<'_> {
         pid: u64,
         is_there: impl FnOnce(&Relations) -> bool + Send + 'static,
     ) -> Done {
-        let (vm, node, connection) = (self.vm, self.node.clone(), self.connection);
+        let on_look = self.on_look();
         self.call(pid, move |process| {
             if is_there(&process.relations) {
-                log_corrupt(vm, &node, &[], Problem::Term);
-                node.close(vm, connection);
+                on_look();
             }
         });
         Ok(())
@@ -297,7 +331,14 @@ impl Delivery<'_> {
             return Err(Invalid);
         }
         if let Some(Recipient::Alias(alias)) = Recipient::of(self.vm, alias) {
-            let Some(reason) = self.payload else { return self.missed_by(alias) };
+            let Some(reason) = self.payload else {
+                let on_look = self.on_look();
+                return self.call_owner(alias, move |process| {
+                    if process.relations.alias(alias).is_some() {
+                        on_look();
+                    }
+                });
+            };
             signal::send_exit_through(self.vm, from, alias, reason, priority);
         }
         Ok(())

@@ -394,6 +394,12 @@ impl Node {
             nodes::close(vm, controller, Term::atom(am::KILLED));
         }
     }
+    /// Whether the connection with this number is up.
+    pub fn is_up(&self, connection: u32) -> bool {
+        let state = self.state.lock();
+        state.connection == connection && state.status == Status::Up
+    }
+
 
     /// Takes a packet from the peer. `false` when the connection is to be closed.
     pub fn take(self: &Arc<Self>, vm: &'static Vm, connection: u32, packet: &[u8]) -> bool {

@@ -24,7 +24,17 @@ pub struct Mailbox {
     scan_again: bool,
     next_sequence: u32,
     markers: Vec<Marker>,
+    /// `None` when every message is a term.
+    unreadable: Option<Box<Unreadable>>,
 }
+
+/// What is to be done when the process comes to a message that is no term.
+pub type OnLook = Box<dyn FnOnce() + Send>;
+
+/// Messages whose bytes are no term, each with what its discovery leads to. They count as messages
+/// until the process looks at them.
+#[derive(Default)]
+struct Unreadable(Vec<(*mut Fragment, OnLook)>);
 
 // SAFETY: the messages belong to the process.
 unsafe impl Send for Mailbox {}
@@ -60,6 +70,7 @@ impl Mailbox {
             scan_again: false,
             next_sequence: 0,
             markers: Vec::new(),
+            unreadable: None,
         }
     }
     /// Messages that were taken over from the incoming queue and not received yet.
@@ -157,9 +168,57 @@ impl Mailbox {
         }
     }
 
+    /// Appends a message of another node whose bytes are no term. It disappears when the process
+    /// comes to it, which calls `on_look`; it is not called when the process ends before.
+    pub fn push_unreadable(&mut self, on_look: OnLook) {
+        let message = Fragment::copy_of(Term::NIL);
+        // SAFETY: just made.
+        unsafe { self.push(message) };
+        self.unreadable.get_or_insert_default().0.push((message, on_look));
+    }
+
+    /// Takes the message at the cursor out if it is unreadable; the cursor is at the next then.
+    #[cold]
+    fn drop_unreadable_at_cursor(&mut self) -> bool {
+        let message = self.at_cursor();
+        let Some(unreadable) = &mut self.unreadable else { return false };
+        let Some(at) = unreadable.0.iter().position(|&(other, _)| other == message) else {
+            return false;
+        };
+        let (_, on_look) = unreadable.0.remove(at);
+        if unreadable.0.is_empty() {
+            self.unreadable = None;
+        }
+        let (before, scan_again) = (self.before_cursor, self.scan_again);
+        if let Some(message) = self.take() {
+            // SAFETY: the message is in no list any more.
+            unsafe { Fragment::free(message) };
+        }
+        (self.before_cursor, self.scan_again) = (before, scan_again);
+        on_look();
+        true
+    }
+
+    /// Takes out all messages that are no terms.
+    pub fn drop_unreadable(&mut self) {
+        let cursor = std::mem::replace(&mut self.before_cursor, std::ptr::null_mut());
+        let (mut after, peeked) = (cursor, self.peeked);
+        while self.unreadable.is_some() {
+            let (message, before) = (self.at_cursor(), self.before_cursor);
+            assert!(!message.is_null(), "unreadable messages are in the list");
+            if !self.drop_unreadable_at_cursor() {
+                self.before_cursor = message;
+            } else if message == cursor {
+                after = before;
+            }
+        }
+        (self.before_cursor, self.peeked) = (after, peeked);
+    }
+
     /// The message at the cursor, for code that may hold parts of it.
     #[inline]
     pub fn receive_peek(&mut self) -> Option<Term> {
+        while self.unreadable.is_some() && self.drop_unreadable_at_cursor() {}
         let message = self.peek();
         self.peeked = message.is_some();
         message
@@ -343,9 +402,13 @@ impl Mailbox {
         }
     }
 
-    /// The messages, oldest first.
+    /// The messages, oldest first, without those that are no terms.
     pub fn iter(&self) -> impl Iterator<Item = Term> + '_ {
-        self.messages().map(|message| message.root)
+        let is_readable = |message: &&Fragment| {
+            let mut unreadable = self.unreadable.iter().flat_map(|unreadable| &unreadable.0);
+            !unreadable.any(|&(other, _)| std::ptr::eq(other, *message))
+        };
+        self.messages().filter(is_readable).map(|message| message.root)
     }
     /// Words that the messages hold.
     pub fn words(&self) -> usize {

@@ -5,6 +5,7 @@ use super::send::{send_demonitor, send_down, send_link_exit};
 use super::{SignalKind, drop_signal, split_numbered};
 use crate::process::Process;
 use crate::process::links::{AliasMode, RefValue, Tag, Watched};
+use crate::process::mailbox::OnLook;
 use crate::process::sequential::TOKEN_BIT;
 use crate::signal::incoming::Pushed;
 use swarmrt_heap::{Fragment, Sharing, copy_term};
@@ -124,6 +125,14 @@ impl Process {
             AliasMode::ExplicitUnalias | AliasMode::Demonitor => {}
         }
         Some(priority)
+    }
+
+    /// A message of another node came through an alias, whose bytes are no term. See
+    /// [`Mailbox::push_unreadable`](crate::process::mailbox::Mailbox::push_unreadable).
+    pub fn receive_unreadable_through(&mut self, alias: RefValue, on_look: OnLook) {
+        if self.use_alias(alias).is_some() {
+            self.mailbox.push_unreadable(on_look);
+        }
     }
 
     /// Puts a message that the machine itself sends into the mailbox, before signals that were not
