@@ -208,6 +208,11 @@ fn priority_messages_are_the_same_between_all_kinds_of_nodes() {
 }
 
 #[test]
+fn processes_wait_for_a_busy_connection_on_all_kinds_of_nodes() {
+    same_in("busy", "busy", &PAIRS, &[]);
+}
+
+#[test]
 fn messages_that_are_no_terms_are_found_when_they_are_looked_at() {
     same_in("unreadable", "unreadable", &PAIRS, &[]);
 }

@@ -422,7 +422,7 @@ fn monitor_node(p: &mut Process, name: Term, on: Term, options: Term) -> BifResu
             }
             Ok(TRUE)
         }
-        Sent::NotConnected | Sent::WouldSuspend => {
+        Sent::NotConnected | Sent::WouldSuspend | Sent::TooLarge => {
             let function = Mfa { module: am::ERLANG, function: atom!("dmonitor_node"), arity: 3 };
             let export = p.vm.code.export(function);
             p.trap(export, &[name, TRUE, options])

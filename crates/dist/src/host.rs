@@ -75,6 +75,9 @@ impl Host {
                     let altact = control::of(signal, origin, flags::ALTACT_SIG, &mut heap);
                     let altact = altact.filter(control::Control::is_altact);
                     let forms = Forms { plain: message, altact };
+                    if forms.is_too_large() {
+                        return Sent::TooLarge;
+                    }
                     node.wait(p.pid(), &forms, relates, route.connection)
                 }
                 None if relates.is_none() => return Sent::On(route.connection),
@@ -86,6 +89,9 @@ impl Host {
                 }
                 Some(message) => {
                     let encoded = Encoded::of(message.control, message.payload, route.flags);
+                    let Some(encoded) = encoded else {
+                        return self.too_large(node, signal, route.connection);
+                    };
                     p.bump_reductions(encoded.bytes() / 64);
                     node.enqueue(p.pid(), encoded, relates, route.connection)
                 }
@@ -102,9 +108,19 @@ impl Host {
         }
     }
 
+    /// A signal that no message can hold is not sent; an exit signal or a `'DOWN'` that the peer
+    /// has to get ends the connection, as in OTP.
+    fn too_large(&self, node: &Node, signal: &RemoteSignal, connection: u32) -> Sent {
+        if matches!(signal, RemoteSignal::LinkExit { .. } | RemoteSignal::Down { .. }) {
+            node.close(self.vm, connection);
+        }
+        Sent::TooLarge
+    }
+
     /// Has the sender wait until there is less to be written.
     fn suspend_if_busy(&self, p: &mut Process, node: &Node, how: How) {
-        if how.busy != Busy::Suspend || p.extra.as_ref().is_some_and(|extra| extra.async_dist) {
+        let is_asynchronous = p.extra.as_ref().is_some_and(|extra| extra.async_dist);
+        if how.busy != Busy::Suspend || is_asynchronous || p.end_waits_for_connection() {
             return;
         }
         let controller = {
@@ -112,10 +128,10 @@ impl Host {
             if !state.output.is_busy(p.pid()) {
                 return;
             }
-            state.output.suspend(p.id());
+            let Some(waiter) = p.wait_for_connection() else { return };
+            state.output.suspend(waiter);
             state.controller
         };
-        p.extra().suspended += 1;
         p.bump_reductions(REDUCTIONS_PER_TURN as usize);
         swarmrt_machine::vm::system_monitor::busy_connection(
             p,

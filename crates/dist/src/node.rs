@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::ThreadId;
 use swarmrt_heap::copy_whole;
+use swarmrt_machine::process::connection_ready;
 use swarmrt_machine::process::links::{RefValue, Tag};
 use swarmrt_machine::schedule::deferred;
 use swarmrt_machine::signal::remote::{Channel, Packet, RemoteSignal, SharedChannel};
@@ -64,6 +65,13 @@ impl Forms {
             })
         };
         Forms { plain: copied(&self.plain), altact: copied(&self.altact) }
+    }
+
+    /// Whether a payload has a binary that no message can hold.
+    pub fn is_too_large(&self) -> bool {
+        let payload = self.plain.as_ref().or(self.altact.as_ref()).and_then(|form| form.payload);
+        // Fragments leave large binaries where they are.
+        payload.is_some() && Encoded::of(Term::NIL, payload, flags::FRAGMENTS).is_none()
     }
 
     fn chosen(self, peer: u64) -> Option<Control> {
@@ -304,7 +312,7 @@ impl Node {
             (packet, state.output.take_resumed())
         };
         self.packets_out.fetch_add(1, Ordering::Relaxed);
-        resumed.into_iter().for_each(|pid| swarmrt_machine::process::resume(vm, pid));
+        resumed.into_iter().for_each(|waiter| connection_ready(vm, waiter));
         Some(packet)
     }
 
@@ -325,8 +333,10 @@ impl Node {
         (state.wants_notice, state.gets_size) = (false, false);
         for waiting in std::mem::take(&mut state.waiting) {
             let Some(message) = waiting.forms.chosen(flags) else { continue };
-            let encoded = Encoded::of(message.control, message.payload, flags);
-            state.output.push(waiting.sender, encoded, flags);
+            // It could be encoded when it was sent.
+            if let Some(encoded) = Encoded::of(message.control, message.payload, flags) {
+                state.output.push(waiting.sender, encoded, flags);
+            }
         }
         self.packets_in.store(0, Ordering::Relaxed);
         self.packets_out.store(0, Ordering::Relaxed);
@@ -360,7 +370,7 @@ impl Node {
             });
             signal::send_call(vm, pid, lost);
         }
-        suspended.into_iter().for_each(|pid| swarmrt_machine::process::resume(vm, pid));
+        suspended.into_iter().for_each(|waiter| connection_ready(vm, waiter));
         Some(over)
     }
 
@@ -377,11 +387,17 @@ impl Node {
         let mut heap = FragmentHeap::new();
         let origin = Origin::answering(from);
         let Some(message) = control::of(signal, origin, flags, &mut heap) else { return };
-        let encoded = Encoded::of(message.control, message.payload, flags);
+        let Some(encoded) = Encoded::of(message.control, message.payload, flags) else { return };
         let sender = if from.is_pid() { from } else { Term::NONE };
         if self.enqueue(sender, encoded, None, connection) {
             self.notify(vm);
         }
+    }
+
+    /// Whether the connection with this number is up.
+    pub fn is_up(&self, connection: u32) -> bool {
+        let state = self.state.lock();
+        state.connection == connection && state.status == Status::Up
     }
 
     /// Ends whoever feeds the connection with this number.
@@ -394,12 +410,6 @@ impl Node {
             nodes::close(vm, controller, Term::atom(am::KILLED));
         }
     }
-    /// Whether the connection with this number is up.
-    pub fn is_up(&self, connection: u32) -> bool {
-        let state = self.state.lock();
-        state.connection == connection && state.status == Status::Up
-    }
-
 
     /// Takes a packet from the peer. `false` when the connection is to be closed.
     pub fn take(self: &Arc<Self>, vm: &'static Vm, connection: u32, packet: &[u8]) -> bool {

@@ -3,15 +3,20 @@
 //! Messages go in the order in which they were sent, but for large ones: once all small messages in
 //! front of one are out, its fragments take turns with all others, and what its sender sends
 //! meanwhile waits behind it. When more than the limit (`+zdbbl`) waits, the connection is busy:
-//! senders are suspended until half of it is written. A large message keeps only its sender
-//! waiting.
+//! senders are suspended until half of the limit is written. The sender of a large message waits
+//! until that is out.
 
 use crate::atoms;
-use crate::packet::{Encoded, FRAGMENT_BYTES, Fragments};
+use crate::packet::{Encoded, Fragments};
 use std::collections::VecDeque;
+use swarmrt_machine::process::Waiter;
 use swarmrt_machine::signal::remote::Packet;
 use swarmrt_term::Term;
 
+/// Large messages whose fragments take turns: the peer keeps what has come of each.
+const STREAMS_MAX: usize = 64;
+/// Bytes of those, beyond which no further one begins.
+const STREAM_BYTES_MAX: usize = 1 << 30;
 /// Small messages between two fragments.
 const SMALL_IN_A_ROW: usize = 16;
 
@@ -25,8 +30,8 @@ struct Stream {
     behind: VecDeque<Encoded>,
     /// Bytes of all that.
     bytes: usize,
-    /// The sender waits until it is out.
-    suspended: Option<u64>,
+    /// The sender, where it waits until all that is out: once for each time that it was suspended.
+    suspended: Vec<Waiter>,
 }
 
 /// The queue of one connection.
@@ -38,13 +43,20 @@ pub struct Output {
     small_bytes: usize,
     /// Small messages that are out.
     small_out: u64,
+    /// Those whose fragments take turns.
     streams: VecDeque<Stream>,
+    /// Those that have not begun.
+    next_streams: VecDeque<Stream>,
+    /// Bytes of all streams.
+    stream_bytes: usize,
     /// Small messages since the last fragment.
     in_a_row: usize,
     is_busy: bool,
-    suspended: Vec<u64>,
+    /// Bytes that are out since the connection is busy.
+    out_since_busy: usize,
+    suspended: Vec<Waiter>,
     /// Those who may go on.
-    resumed: Vec<u64>,
+    resumed: Vec<Waiter>,
     next_sequence: u64,
 }
 
@@ -57,8 +69,11 @@ impl Output {
             small_bytes: 0,
             small_out: 0,
             streams: VecDeque::new(),
+            next_streams: VecDeque::new(),
+            stream_bytes: 0,
             in_a_row: 0,
             is_busy: false,
+            out_since_busy: 0,
             suspended: Vec::new(),
             resumed: Vec::new(),
             next_sequence: 0,
@@ -68,18 +83,24 @@ impl Output {
     /// Puts a message of a process behind what it has sent before.
     pub fn push(&mut self, sender: Term, message: Encoded, peer: u64) {
         let bytes = message.bytes();
-        match self.streams.iter_mut().find(|stream| stream.sender == sender) {
+        match self.stream_of(sender) {
             Some(stream) => {
                 stream.bytes += bytes;
                 stream.behind.push_back(message);
+                self.stream_bytes += bytes;
             }
-            None if message.is_large(peer) => self.open(sender, message, VecDeque::new(), None),
+            None if message.is_large(peer) => {
+                self.open(sender, message, VecDeque::new(), Vec::new());
+            }
             None => {
                 self.small_bytes += bytes;
                 self.small.push_back(message);
             }
         }
-        self.is_busy |= self.waiting_bytes() >= self.busy_bytes;
+        if !self.is_busy && self.bytes() >= self.busy_bytes {
+            self.is_busy = true;
+            self.out_since_busy = 0;
+        }
     }
 
     fn open(
@@ -87,19 +108,31 @@ impl Output {
         sender: Term,
         large: Encoded,
         behind: VecDeque<Encoded>,
-        suspended: Option<u64>,
+        suspended: Vec<Waiter>,
     ) {
         self.next_sequence += 1;
         let bytes = large.bytes() + behind.iter().map(Encoded::bytes).sum::<usize>();
         let fragments = large.fragments(self.next_sequence);
         let first_small = self.small_out + self.small.len() as u64;
         let stream = Stream { sender, fragments, first_small, behind, bytes, suspended };
-        self.streams.push_back(stream);
+        self.next_streams.push_back(stream);
+        self.stream_bytes += bytes;
+        self.begin_streams();
     }
 
-    /// What stands before a small message: those in front of it, and a fragment of each large one.
-    fn waiting_bytes(&self) -> usize {
-        self.small_bytes + self.streams.len() * FRAGMENT_BYTES
+    fn stream_of(&mut self, sender: Term) -> Option<&mut Stream> {
+        let all = self.streams.iter_mut().chain(&mut self.next_streams);
+        all.into_iter().find(|stream| stream.sender == sender)
+    }
+
+    /// Has as many streams take turns as may do so.
+    fn begin_streams(&mut self) {
+        while self.streams.len() < STREAMS_MAX
+            && self.streams.iter().map(|stream| stream.bytes).sum::<usize>() < STREAM_BYTES_MAX
+            && let Some(stream) = self.next_streams.pop_front()
+        {
+            self.streams.push_back(stream);
+        }
     }
 
     /// The next packet to write; `None` when nothing waits. `sent` is the connection's atom cache,
@@ -114,9 +147,12 @@ impl Output {
             self.in_a_row = 0;
             let packet = stream.fragments.next(sent)?;
             let bytes = packet.part.as_ref().map_or(0, |(_, range)| range.len());
-            stream.bytes = stream.bytes.saturating_sub(bytes);
+            stream.bytes -= bytes;
+            self.stream_bytes -= bytes;
+            self.out_since_busy += bytes;
             if stream.fragments.is_over() {
                 self.finish(stream, peer);
+                self.begin_streams();
             } else {
                 self.streams.push_back(stream);
             }
@@ -126,12 +162,14 @@ impl Output {
         self.in_a_row += 1;
         self.small_out += 1;
         self.small_bytes -= message.bytes();
+        self.out_since_busy += message.bytes();
         Some(message.whole(sent, peer))
     }
 
     /// A large message is out: what its sender has sent since is like any other, up to the next
     /// large one.
     fn finish(&mut self, mut stream: Stream, peer: u64) {
+        self.stream_bytes -= stream.bytes;
         while let Some(message) = stream.behind.pop_front() {
             if message.is_large(peer) {
                 return self.open(stream.sender, message, stream.behind, stream.suspended);
@@ -152,34 +190,35 @@ impl Output {
     }
     /// Bytes that wait to be written, without the heads of packets.
     pub fn bytes(&self) -> usize {
-        self.small_bytes + self.streams.iter().map(|stream| stream.bytes).sum::<usize>()
+        self.small_bytes + self.stream_bytes
     }
     /// Whether so much waits that this sender is to wait.
     pub fn is_busy(&self, sender: Term) -> bool {
         let is_own = |stream: &Stream| stream.sender == sender && stream.bytes >= self.busy_bytes;
-        self.is_busy || self.streams.iter().any(is_own)
+        self.is_busy || self.streams.iter().chain(&self.next_streams).any(is_own)
     }
     /// Enters a process that is suspended: until its large message is out, or until there is less
     /// to write.
-    pub fn suspend(&mut self, pid: u64) {
-        let own = self.streams.iter_mut().find(|stream| stream.sender == Term::pid(pid));
-        match own {
-            Some(stream) if stream.suspended.is_none() => stream.suspended = Some(pid),
-            _ => self.suspended.push(pid),
+    pub fn suspend(&mut self, waiter: Waiter) {
+        match self.stream_of(Term::pid(waiter.pid)) {
+            Some(stream) => stream.suspended.push(waiter),
+            None => self.suspended.push(waiter),
         }
     }
     /// Those who are to go on.
-    pub fn take_resumed(&mut self) -> Vec<u64> {
-        if self.is_busy && self.waiting_bytes() < self.busy_bytes / 2 {
+    pub fn take_resumed(&mut self) -> Vec<Waiter> {
+        let half = self.busy_bytes / 2;
+        if self.is_busy && (self.bytes() < half || self.out_since_busy >= half) {
             self.is_busy = false;
             self.resumed.append(&mut self.suspended);
         }
         std::mem::take(&mut self.resumed)
     }
     /// Empties the queue of a connection that is over. All processes that waited for it.
-    pub fn clear(&mut self) -> Vec<u64> {
+    pub fn clear(&mut self) -> Vec<Waiter> {
         let emptied = std::mem::replace(self, Output::new(self.busy_bytes));
-        let own = emptied.streams.into_iter().filter_map(|stream| stream.suspended);
+        let streams = emptied.streams.into_iter().chain(emptied.next_streams);
+        let own = streams.flat_map(|stream| stream.suspended);
         emptied.suspended.into_iter().chain(emptied.resumed).chain(own).collect()
     }
 }
@@ -199,7 +238,11 @@ mod tests {
         let mut heap = FragmentHeap::new();
         let control = heap.tuple(&[Term::small(number)]);
         let payload = heap.binary(&vec![1; bytes]);
-        Encoded::of(control, Some(payload), PEER)
+        Encoded::of(control, Some(payload), PEER).expect("small")
+    }
+
+    fn waiter(pid: u64) -> Waiter {
+        Waiter { pid, is_ending: false }
     }
 
     /// The numbers of messages as they come out whole.
@@ -244,34 +287,67 @@ mod tests {
     }
 
     #[test]
+    fn no_more_large_messages_than_the_limit_are_under_way() {
+        let (mut output, mut sent) = (Output::new(BUSY_BYTES), atoms::Sent::default());
+        let senders = 3 * STREAMS_MAX;
+        for pid in 0..senders {
+            output.push(Term::pid(pid as u64), message(pid as i64, 200_000), PEER);
+        }
+        let mut incoming = Incoming::new(PEER);
+        let mut order = Vec::new();
+        while let Some(packet) = output.pop(&mut sent, PEER) {
+            let bytes = joined(&packet);
+            let message = incoming.take(&bytes[Packet::LENGTH..], &Interning).expect("a packet");
+            assert!(incoming.unfinished_count() <= STREAMS_MAX);
+            order.extend(message.map(|message| message.control));
+        }
+        assert_eq!(order.len(), senders);
+        assert!(output.is_empty() && output.bytes() == 0);
+    }
+
+    #[test]
     fn a_connection_is_busy_until_half_of_it_is_out() {
         let mut output = Output::new(BUSY_BYTES);
         let mut sent = atoms::Sent::default();
-        for number in 0..40 {
+        for number in 0..45 {
             output.push(Term::pid(1), message(number, 40_000), PEER);
         }
         assert!(output.is_busy(Term::pid(7)));
-        output.suspend(7);
-        let mut left = 40;
+        output.suspend(waiter(7));
+        let mut left = 45;
         while output.take_resumed().is_empty() {
             assert!(output.is_busy(Term::pid(7)));
             output.pop(&mut sent, PEER);
             left -= 1;
         }
-        assert!(!output.is_busy(Term::pid(7)) && (12..14).contains(&left), "{left}");
+        assert!(!output.is_busy(Term::pid(7)) && (31..33).contains(&left), "{left}");
+        output.push(Term::pid(1), message(45, 10), PEER);
+        assert!(output.is_busy(Term::pid(7)), "more than the limit waits still");
     }
 
     #[test]
-    fn a_large_message_keeps_only_its_sender_waiting() {
+    fn the_sender_of_a_large_message_waits_until_it_is_out_and_others_for_half_of_the_limit() {
         let mut output = Output::new(BUSY_BYTES);
         let mut sent = atoms::Sent::default();
-        output.push(Term::pid(1), message(1, 2_000_000), PEER);
+        output.push(Term::pid(1), message(1, 4_000_000), PEER);
         output.push(Term::pid(1), message(2, 10), PEER);
-        assert!(output.is_busy(Term::pid(1)) && !output.is_busy(Term::pid(2)));
-        output.suspend(1);
-        while output.take_resumed().is_empty() {
+        assert!(output.is_busy(Term::pid(1)) && output.is_busy(Term::pid(2)));
+        output.suspend(waiter(1));
+        output.suspend(waiter(1));
+        output.suspend(waiter(2));
+        let mut resumed = Vec::new();
+        while resumed.is_empty() {
             assert!(output.pop(&mut sent, PEER).is_some());
+            resumed = output.take_resumed();
         }
+        assert_eq!(resumed, [waiter(2)]);
+        assert!(output.bytes() > 3_000_000 && !output.is_busy(Term::pid(2)));
+        resumed.clear();
+        while resumed.is_empty() {
+            assert!(output.pop(&mut sent, PEER).is_some());
+            resumed = output.take_resumed();
+        }
+        assert_eq!(resumed, [waiter(1), waiter(1)]);
         assert_eq!(output.bytes(), output.small_bytes);
         assert!(output.streams.is_empty() && output.small.len() == 1);
     }

@@ -54,8 +54,9 @@ impl NodeMessage for Making {
 }
 
 impl Encoded {
-    /// The message for a peer with these capabilities.
-    pub fn of(control: Term, payload: Option<Term>, peer: u64) -> Encoded {
+    /// The message for a peer with these capabilities; `None` where it cannot be written: it has a
+    /// binary of 4 GB or more, or there is not enough memory.
+    pub fn of(control: Term, payload: Option<Term>, peer: u64) -> Option<Encoded> {
         let has_head = peer & (flags::HEAD_ATOM_CACHE | flags::FRAGMENTS) != 0;
         let listed = Listed::new(peer & flags::HEAD_ATOM_CACHE != 0);
         let mut making = Making { listed, left_out: Vec::new(), leaves_out: false };
@@ -65,17 +66,21 @@ impl Encoded {
             if !has_head {
                 body.push(VERSION);
             }
-            etf::encode_for_node(term, &options, making, body);
+            etf::encode_for_node(term, &options, making, body)
         };
-        write(control, &mut making, &mut body);
+        if !write(control, &mut making, &mut body) {
+            return None;
+        }
         let payload_at = body.len();
         if let Some(payload) = payload {
             making.leaves_out = peer & flags::FRAGMENTS != 0;
-            write(payload, &mut making, &mut body);
+            if !write(payload, &mut making, &mut body) {
+                return None;
+            }
         }
         let Making { listed, left_out, .. } = making;
         let size = body.len() + left_out.iter().map(|(_, kept)| kept.as_ref().len()).sum::<usize>();
-        Encoded { listed, body, payload_at, left_out, size }
+        Some(Encoded { listed, body, payload_at, left_out, size })
     }
 
     /// Bytes of control message and payload, without the head.
@@ -188,8 +193,8 @@ pub enum Problem {
     TooMuch,
 }
 
-/// Bytes in the unfinished messages of a connection.
-const UNFINISHED_BYTES_MAX: usize = 2 << 30;
+/// Bytes in the unfinished messages of a connection: there may be one with a binary of 4 GB.
+const UNFINISHED_BYTES_MAX: usize = 5 << 30;
 /// Unfinished messages of a connection: as many as processes that send.
 const UNFINISHED_MAX: usize = 1 << 20;
 
@@ -318,6 +323,12 @@ impl Incoming {
         decode(bytes, context, false, resolver).map(Some)
     }
 
+    /// Messages of which something has come.
+    #[cfg(test)]
+    pub fn unfinished_count(&self) -> usize {
+        self.unfinished.len()
+    }
+
     fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
         self.unfinished_bytes += bytes;
         let is_much = self.unfinished_bytes > UNFINISHED_BYTES_MAX;
@@ -415,7 +426,7 @@ mod tests {
             {
                 let mut heap = FragmentHeap::new();
                 let (control, payload) = message(&mut heap, bytes);
-                let encoded = Encoded::of(control, Some(payload), peer);
+                let encoded = Encoded::of(control, Some(payload), peer).expect("small");
                 let packets = packets(encoded, &mut sent, peer, sequence as u64);
                 assert_eq!(
                     packets.len() > 1,
@@ -444,7 +455,8 @@ mod tests {
         let (control, payload) = message(&mut heap, 5 * FRAGMENT_BYTES);
         let mut all = Vec::new();
         for sequence in 0..3 {
-            all.push(packets(Encoded::of(control, Some(payload), ALL), &mut sent, ALL, sequence));
+            let encoded = Encoded::of(control, Some(payload), ALL).expect("small");
+            all.push(packets(encoded, &mut sent, ALL, sequence));
         }
         let mut whole = 0;
         for index in 0..all[0].len() {
@@ -462,7 +474,8 @@ mod tests {
         let mut sent = atoms::Sent::default();
         let mut heap = FragmentHeap::new();
         let (control, payload) = message(&mut heap, 3 * FRAGMENT_BYTES);
-        let packets = packets(Encoded::of(control, Some(payload), ALL), &mut sent, ALL, 9);
+        let encoded = Encoded::of(control, Some(payload), ALL).expect("small");
+        let packets = packets(encoded, &mut sent, ALL, 9);
         for order in [&[1][..], &[0, 2], &[0, 0], &[0, 1, 1]] {
             let mut incoming = Incoming::new(ALL);
             let (last, before) = order.split_last().expect("one at least");
@@ -491,7 +504,8 @@ mod tests {
             let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::new(ALL));
             let (control, payload) =
                 message(&mut heap, if round % 10 == 0 { 2 * FRAGMENT_BYTES } else { 40 });
-            for packet in packets(Encoded::of(control, Some(payload), ALL), &mut sent, ALL, 1) {
+            let encoded = Encoded::of(control, Some(payload), ALL).expect("small");
+            for packet in packets(encoded, &mut sent, ALL, 1) {
                 let mut bytes = packet[Packet::LENGTH..].to_vec();
                 for _ in 0..=random(3) {
                     let at = random(bytes.len().min(90));

@@ -47,7 +47,7 @@ fn end(vm: &'static Vm, pid: u64, reason: Term) {
     let guard = pin();
     let process = process(vm, pid);
     process.exception.reason = reason;
-    process.end();
+    assert!(process.end());
     // SAFETY: nobody touches it any more.
     unsafe { vm.processes.remove(pid, &guard) };
 }

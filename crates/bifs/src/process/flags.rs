@@ -1,5 +1,6 @@
 //! Process flags and group leaders.
 
+use super::returning::when_sent;
 use super::spawn::scheduler_number;
 use super::{TRUE, ask, ask_as, bad_option, is_alive};
 use crate::system_info::heap_words;
@@ -43,12 +44,12 @@ fn group_leader(p: &mut Process) -> BifResult {
 
 #[bif("erts_internal:group_leader/2")]
 fn set_group_leader_2(p: &mut Process, leader: Term, pid: Term) -> BifResult {
-    set_group_leader(p, leader, pid)
+    when_sent(p, |p| set_group_leader(p, leader, pid))
 }
 
 #[bif("erts_internal:group_leader/3")]
 fn set_group_leader_3(p: &mut Process, leader: Term, pid: Term, _reference: Term) -> BifResult {
-    set_group_leader(p, leader, pid)
+    when_sent(p, |p| set_group_leader(p, leader, pid))
 }
 
 fn set_group_leader(p: &mut Process, leader: Term, pid: Term) -> BifResult {

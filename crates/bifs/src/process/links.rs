@@ -1,11 +1,12 @@
 //! Links and exit signals.
 
+use super::returning::{given_when_sent, when_sent};
 use super::{TRUE, bad_option, is_priority};
 use swarmrt_machine::signal::address::Recipient;
-use swarmrt_machine::signal::remote::{How, RemotePid, RemoteSignal, RemoteTo};
+use swarmrt_machine::signal::remote::{How, RemotePid, RemoteSignal, RemoteTo, Sent};
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::node::is_own_port;
-use swarmrt_term::{Alloc, Release, Term, am};
+use swarmrt_term::{Alloc, Atom, Release, Term, am};
 
 /// The options of `link/2`: whether the exit signal becomes a priority message.
 pub(super) fn link_options(vm: &Vm, list: Term) -> Option<bool> {
@@ -16,14 +17,27 @@ pub(super) fn link_options(vm: &Vm, list: Term) -> Option<bool> {
 #[bif("erlang:exit/2")]
 #[bif("erlang:exit_signal/2")]
 fn exit_2(p: &mut Process, to: Term, reason: Term) -> BifResult {
-    send_exit(p, to, reason, false)
+    when_sent(p, |p| send_exit(p, to, reason, false))
 }
 
 #[bif("erlang:exit/3", since = 28)]
 #[bif("erlang:exit_signal/3", since = 29)]
 fn exit_3(p: &mut Process, to: Term, reason: Term, options: Term) -> BifResult {
     let priority = link_options(p.vm, options).ok_or_else(bad_option)?;
-    send_exit(p, to, reason, priority)
+    when_sent(p, |p| send_exit(p, to, reason, priority))
+}
+
+fn send_exit_remote(
+    p: &mut Process,
+    to: Term,
+    node: Atom,
+    exit: &RemoteSignal,
+    priority: bool,
+) -> BifResult {
+    match p.signal_remote(to, node, exit, How { priority, ..How::ORDINARY }) {
+        Sent::TooLarge => Err(BifExit::SYSTEM_LIMIT),
+        _ => Ok(TRUE),
+    }
 }
 
 /// Only through an alias that takes them does an exit signal become a priority message.
@@ -38,8 +52,7 @@ fn send_exit(p: &mut Process, to: Term, reason: Term, priority: bool) -> BifResu
             }
             Some(Recipient::Remote { node, to: to_alias }) => {
                 let exit = RemoteSignal::Exit { to: to_alias, reason };
-                p.signal_remote(to, node, &exit, How { priority, ..How::ORDINARY });
-                return Ok(TRUE);
+                return send_exit_remote(p, to, node, &exit, priority);
             }
             _ => return Ok(TRUE),
         }
@@ -51,7 +64,7 @@ fn send_exit(p: &mut Process, to: Term, reason: Term, priority: bool) -> BifResu
         let pid = RemotePid::of(to).ok_or(BifExit::BADARG)?;
         if pid.node != p.vm.node().name {
             let exit = RemoteSignal::Exit { to: RemoteTo::Pid(pid), reason };
-            p.signal_remote(to, pid.node, &exit, How { priority, ..How::ORDINARY });
+            return send_exit_remote(p, to, pid.node, &exit, priority);
         }
         return Ok(TRUE);
     };
@@ -68,13 +81,13 @@ fn send_exit(p: &mut Process, to: Term, reason: Term, priority: bool) -> BifResu
 
 #[bif("erlang:link/1")]
 fn link(p: &mut Process, to: Term) -> BifResult {
-    link_as(p, to, false)
+    when_sent(p, |p| link_as(p, to, false))
 }
 
 #[bif("erlang:link/2", since = 28)]
 fn link_2(p: &mut Process, to: Term, options: Term) -> BifResult {
     let priority = link_options(p.vm, options).ok_or_else(bad_option)?;
-    link_as(p, to, priority)
+    when_sent(p, |p| link_as(p, to, priority))
 }
 
 /// The last call says whether the exit signal becomes a priority message.
@@ -138,6 +151,5 @@ fn unlink(p: &mut Process, to: Term) -> BifResult {
         return crate::ports::unlink_port(p, to);
     }
     let pid = RemotePid::of(to).ok_or(BifExit::BADARG)?;
-    p.unlink_remote(pid);
-    Ok(TRUE)
+    given_when_sent(p, TRUE, |p| Ok(p.unlink_remote(pid)))
 }

@@ -4,6 +4,7 @@ mod flags;
 mod links;
 mod monitors;
 mod names;
+mod returning;
 mod send;
 mod spawn;
 mod tasks;
@@ -61,7 +62,15 @@ fn processes_next(p: &mut Process, at: Term) -> BifResult {
 
 #[bif("erlang:processes/0")]
 pub(crate) fn processes(p: &mut Process) -> BifResult {
-    let pids: Vec<Term> = p.vm.processes.ids().into_iter().map(Term::pid).collect();
+    let processes = &p.vm.processes;
+    // One that has ended may be there still.
+    let has_ended = |&pid: &u64| {
+        let cell = processes.get(pid);
+        cell.is_some_and(|cell| cell.shared.state.load() == run_state::EXITED)
+    };
+    let mut pids = processes.ids();
+    pids.retain(|pid| !has_ended(pid));
+    let pids: Vec<Term> = pids.into_iter().map(Term::pid).collect();
     p.bump_reductions(pids.len() / 4);
     Ok(p.list(&pids))
 }

@@ -1,5 +1,6 @@
 //! Monitors and aliases.
 
+use super::returning::{given_when_sent, when_sent};
 use super::{TRUE, bad_option, is_priority};
 use crate::args::pair_of;
 use swarmrt_machine::process::links::{AliasMode, Monitor, RefValue, Tag, Watched};
@@ -188,13 +189,13 @@ fn gone_with(
 
 #[bif("erlang:monitor/2")]
 fn monitor_2(p: &mut Process, kind: Term, item: Term) -> BifResult {
-    start_monitor(p, kind, item, MonitorOptions::default())
+    when_sent(p, |p| start_monitor(p, kind, item, MonitorOptions::default()))
 }
 
 #[bif("erlang:monitor/3")]
 fn monitor_3(p: &mut Process, kind: Term, item: Term, options: Term) -> BifResult {
     let options = monitor_options(p.vm, options).ok_or_else(bad_option)?;
-    start_monitor(p, kind, item, options)
+    when_sent(p, |p| start_monitor(p, kind, item, options))
 }
 
 fn stop_monitor(p: &mut Process, id: u64) -> bool {
@@ -215,12 +216,15 @@ fn stop_monitor(p: &mut Process, id: u64) -> bool {
 #[bif("erlang:demonitor/1")]
 fn demonitor_1(p: &mut Process, reference: Term) -> BifResult {
     let reference = reference.as_local_ref().ok_or(BifExit::BADARG)?;
-    stop_monitor(p, reference.id());
-    Ok(TRUE)
+    given_when_sent(p, TRUE, |p| Ok(stop_monitor(p, reference.id())))
 }
 
 #[bif("erlang:demonitor/2")]
 fn demonitor_2(p: &mut Process, reference: Term, options: Term) -> BifResult {
+    when_sent(p, |p| demonitor_with(p, reference, options))
+}
+
+fn demonitor_with(p: &mut Process, reference: Term, options: Term) -> BifResult {
     let id = reference.as_local_ref().ok_or(BifExit::BADARG)?.id();
     let (mut flush, mut info) = (false, false);
     for option in options.list_to_vec().ok_or(BifExit::BADARG)? {

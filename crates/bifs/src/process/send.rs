@@ -1,5 +1,6 @@
 //! Sending messages.
 
+use super::returning::{given_when_sent, when_sent};
 use super::{OK, bad_option, is_priority};
 use swarmrt_machine::signal::address::{Delivery, Recipient};
 use swarmrt_machine::signal::remote::{Busy, How};
@@ -25,6 +26,9 @@ fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delive
     if delivery == Delivery::Suspended {
         return Err(BifExit::Yield);
     }
+    if delivery == Delivery::TooLarge {
+        return Err(BifExit::SYSTEM_LIMIT);
+    }
     let is_shown = match recipient {
         // A name of this node, which the program may have given in full.
         Recipient::Nobody => to.is_tuple(),
@@ -47,8 +51,7 @@ fn log_discarded(p: &mut Process, creation: u32, to: Term, message: Term) {
 
 #[bif("erlang:!/2")]
 fn send_operator(p: &mut Process, to: Term, message: Term) -> BifResult {
-    send_any(p, to, message, How::ORDINARY)?;
-    Ok(message)
+    given_when_sent(p, message, |p| send_any(p, to, message, How::ORDINARY))
 }
 
 #[bif("erlang:send/2")]
@@ -70,10 +73,11 @@ fn send_3(p: &mut Process, to: Term, message: Term, options: Term) -> BifResult 
             _ => return Err(bad_option()),
         }
     }
-    Ok(match send_any(p, to, message, how)? {
-        Delivery::Done | Delivery::Nobody => OK,
-        Delivery::NotConnected if how.connect => OK,
-        Delivery::NotConnected => Term::atom(atom!("noconnect")),
-        Delivery::WouldSuspend | Delivery::Suspended => Term::atom(atom!("nosuspend")),
+    when_sent(p, |p| {
+        Ok(match send_any(p, to, message, how)? {
+            Delivery::NotConnected if !how.connect => Term::atom(atom!("noconnect")),
+            Delivery::WouldSuspend | Delivery::Suspended => Term::atom(atom!("nosuspend")),
+            Delivery::Done | Delivery::Nobody | Delivery::NotConnected | Delivery::TooLarge => OK,
+        })
     })
 }

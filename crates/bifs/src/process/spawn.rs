@@ -3,6 +3,7 @@
 use super::flags::max_heap_size;
 use super::links::link_options;
 use super::monitors::{MonitorOptions, monitor_options, monitor_ref};
+use super::returning::when_sent;
 use super::{OK, TRUE, bad_option};
 use crate::args::pair_of;
 use crate::system_info::heap_words;
@@ -193,6 +194,10 @@ fn link_option(vm: &Vm, option: Term) -> Option<(Term, Term)> {
 /// monitor.
 #[bif("erts_internal:dist_spawn_request/4")]
 fn dist_spawn_request(p: &mut Process, node: Term, mfa: Term, list: Term, kind: Term) -> BifResult {
+    when_sent(p, |p| request_spawn(p, node, mfa, list, kind))
+}
+
+fn request_spawn(p: &mut Process, node: Term, mfa: Term, list: Term, kind: Term) -> BifResult {
     let bad = Ok(Term::atom(am::BADARG));
     let is_spawn_opt = kind == Term::atom(atom!("spawn_opt"));
     let mfa = mfa.as_tuple().filter(|mfa| mfa.arity() == 3);
@@ -247,7 +252,11 @@ fn dist_spawn_request(p: &mut Process, node: Term, mfa: Term, list: Term, kind: 
     let Sent::On(connection) = sent else {
         p.relations.remove_alias(reference.id);
         if request.on_error {
-            let why = if valid { am::NOCONNECTION } else { atom!("badopt") };
+            let why = match sent {
+                _ if !valid => atom!("badopt"),
+                Sent::TooLarge => am::SYSTEM_LIMIT,
+                _ => am::NOCONNECTION,
+            };
             let message =
                 p.tuple(&[request.reply_tag, term, Term::atom(am::ERROR), Term::atom(why)]);
             signal::send_message(p.vm, p.pid(), p.id(), message);

@@ -150,8 +150,9 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
         if given("nosuspend") {
             return Ok(Term::atom(am::FALSE));
         }
-        if !given("force") && port.driver.suspends_writers() && port.wait_for_driver(p.id()) {
-            return Err(BifExit::Wait);
+        if !given("force") && port.suspends_now() {
+            port.suspend(p);
+            return Err(BifExit::Yield);
         }
     }
     let Some(mut parts) = io_parts(data) else {

@@ -1,24 +1,17 @@
 //! Processes that wait while a port's driver is busy.
 //!
-//! One that calls `port_command` waits in the built-in, which is called again. One that sends
-//! `{Owner, {command, Data}}` is suspended before anything is sent, and sends again when it is
-//! resumed.
+//! One that calls `port_command` or sends `{Owner, {command, Data}}` is suspended before anything is
+//! written, and the built-in is called again when it is resumed.
 
 use super::Port;
 use swarmrt_machine::process::resume;
-use swarmrt_machine::{Process, Vm, signal};
+use swarmrt_machine::{Process, Vm};
 use swarmrt_term::{Term, am};
 
 impl Port {
-    /// Has a process wait until the driver is not busy any more; `false` when it is not busy now.
-    pub(super) fn wait_for_driver(&self, pid: u64) -> bool {
-        let mut state = self.state.lock();
-        if !state.writers.contains(&pid) {
-            state.writers.push(pid);
-        }
-        drop(state);
-        // Asked afterwards: whoever ends the wait sees the process.
-        self.driver.is_busy()
+    /// Whether those who write are to wait.
+    pub(super) fn suspends_now(&self) -> bool {
+        self.driver.suspends_writers() && self.driver.is_busy()
     }
 
     /// Whether a process that sends this to the port is to wait.
@@ -29,15 +22,20 @@ impl Port {
             let is_owner = pair.get(0).as_pid() == Some(self.owner());
             Some(is_owner && command.get(0) == Term::atom(am::COMMAND))
         };
-        self.driver.suspends_writers() && self.driver.is_busy() && is_command(message) == Some(true)
+        self.suspends_now() && is_command(message) == Some(true)
     }
 
     /// Suspends a process until the driver is not busy any more.
     pub(super) fn suspend(&self, p: &mut Process) {
         p.extra().suspended += 1;
-        self.state.lock().suspended.push(p.id());
+        let is_open = {
+            let mut state = self.state.lock();
+            state.suspended.push(p.id());
+            state.open
+        };
+        swarmrt_machine::vm::system_monitor::busy_port(p, self.term);
         // Asked afterwards: whoever ends the wait sees the process.
-        if !self.driver.is_busy() {
+        if !is_open || !self.suspends_now() {
             self.wake_writers(p.vm);
         }
     }
@@ -45,14 +43,7 @@ impl Port {
     /// Has the processes go on that wait for the driver.
     pub fn wake_writers(&self, vm: &'static Vm) {
         let _guard = swarmrt_machine::pin();
-        let (writers, suspended) = {
-            let mut state = self.state.lock();
-            (std::mem::take(&mut state.writers), std::mem::take(&mut state.suspended))
-        };
-        for pid in writers {
-            // Any signal has the built-in called again.
-            signal::send_call(vm, pid, Box::new(|_, _| {}));
-        }
+        let suspended = std::mem::take(&mut self.state.lock().suspended);
         for pid in suspended {
             resume(vm, pid);
         }

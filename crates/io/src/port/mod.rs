@@ -56,9 +56,7 @@ struct State {
     channel: Option<SharedChannel>,
     /// The owner has asked for the end of the port, and is told when it has come.
     tells_closed: bool,
-    /// Processes that wait until the driver is not busy any more.
-    writers: Vec<u64>,
-    /// Processes that are suspended until then.
+    /// Processes that are suspended until the driver is not busy any more.
     suspended: Vec<u64>,
 }
 
@@ -146,7 +144,6 @@ impl Ports {
             data: None,
             channel: None,
             tells_closed: false,
-            writers: Vec::new(),
             suspended: Vec::new(),
         };
         let port = Arc::new(Port {

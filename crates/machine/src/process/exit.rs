@@ -5,6 +5,7 @@ use crate::process::sequential::TOKEN_BIT;
 use crate::process::{Ended, Process};
 use crate::signal;
 use std::io::Write;
+use std::sync::atomic::Ordering;
 use swarmrt_term::print::display;
 use swarmrt_term::{Term, am};
 
@@ -65,9 +66,13 @@ impl Process {
     }
 
     /// Ends the process with `exception.reason`: tells everybody related to it. The caller holds an
-    /// epoch guard, and takes the process out of the table then.
-    pub(crate) fn end(&mut self) {
+    /// epoch guard. If this returns `true`, it takes the process out of the table then; else whoever
+    /// ends the last [wait](super::connection_ready) does so, and the caller does not touch the
+    /// process any more.
+    #[must_use]
+    pub(crate) fn end(&mut self) -> bool {
         self.exiting = true;
+        self.shared().exit_holds.store(1, Ordering::Relaxed);
         if self.trace.flags != 0 {
             self.trace_exit();
         }
@@ -110,6 +115,7 @@ impl Process {
             on_end(extra.ended.take().unwrap_or(Ended::Exited(reason)));
         }
         self.shared().state.exit();
+        self.shared().release_exit()
     }
 
     /// Tells those that are linked, that monitor it, and that it monitors.

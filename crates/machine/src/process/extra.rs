@@ -26,6 +26,8 @@ pub enum Watcher {
 /// The part of a process that few processes need.
 pub struct Extra {
     pub suspended: u32,
+    /// How many of the suspensions are waits for a connection to another node.
+    pub connection_waits: u32,
     /// What was left of the time limit of its receive when it was suspended.
     pub receive_left_ns: Option<u64>,
     /// The processes that this one has suspended (numbers of pids), and how often.
@@ -83,6 +85,7 @@ impl Default for Extra {
     fn default() -> Self {
         Extra {
             suspended: 0,
+            connection_waits: 0,
             receive_left_ns: None,
             suspending: Vec::new(),
             max_heap_size: MaxHeapSize::NONE,

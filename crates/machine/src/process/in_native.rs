@@ -78,7 +78,11 @@ fn attend_to(process: &mut Process) {
     // The function may look at literals that its arguments refer to.
     vm.retirement.hold();
     process.break_off();
-    process.end();
+    let is_over = process.end();
+    assert!(is_over, "it does not wait for connections");
+    if process.trace.flags != 0 {
+        process.trace_exited();
+    }
     vm.processes.withdraw(process.id());
 }
 

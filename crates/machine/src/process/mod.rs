@@ -1,6 +1,7 @@
 //! The process: what an engine needs first, the rest behind it; and the part that others may touch.
 
 mod collect;
+mod connection_wait;
 mod dictionary;
 pub mod exception;
 pub mod exit;
@@ -18,6 +19,7 @@ mod suspend;
 pub mod table;
 pub mod trace;
 
+pub use connection_wait::{Waiter, connection_ready};
 pub use dictionary::Dictionary;
 pub use extra::{Ended, Extra, OnEnd, OnExit, Watcher};
 pub use limit::MaxHeapSize;
@@ -57,6 +59,8 @@ pub struct Shared {
     pub scheduler: AtomicU32,
     /// The number of the scheduler that it is bound to, from 1; 0 for any.
     pub bound: AtomicU32,
+    /// While it ends: 1 for that, and one for each time that it waits for a connection.
+    pub exit_holds: AtomicU32,
     /// Signals on their way in; closed once the process is gone.
     pub incoming: Incoming<Fragment>,
     /// The number of its pid.

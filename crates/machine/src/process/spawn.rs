@@ -148,6 +148,7 @@ pub fn spawn_announced(
         let trace = first_trace(vm, spawner.as_deref_mut(), options.link);
         let mut cell = Box::new(ProcessCell {
             shared: Shared {
+                exit_holds: AtomicU32::new(0),
                 state: RunState::queued(),
                 priority: AtomicU8::new(options.priority as u8),
                 waits_dirty: std::sync::atomic::AtomicBool::new(false),

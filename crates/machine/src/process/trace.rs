@@ -158,6 +158,11 @@ impl Process {
         if self.ip.is_null() {
             return None;
         }
+        if self.waits_for_connection() {
+            // As in OTP: what is left to do is to return.
+            let function = atom!("bif_return_trap");
+            return Some(swarmrt_term::Mfa { module: am::ERLANG, function, arity: 2 });
+        }
         // SAFETY: a process's instruction pointer points at an instruction.
         unsafe { *self.ip }.called_bif().map(|(bif, _)| self.vm.bifs.mfa(bif))
     }
@@ -236,13 +241,18 @@ impl Process {
         }
     }
 
-    /// The process has ended.
+    /// The process ends.
     #[cold]
     pub(crate) fn trace_exit(&mut self) {
         if self.trace.wants(flags::PROCS) {
             let reason = self.exception.reason;
             self.trace_event(atom!("exit"), |_, _| vec![reason]);
         }
+    }
+
+    /// Nothing is left of the process.
+    #[cold]
+    pub(crate) fn trace_exited(&mut self) {
         if self.trace.wants(flags::EXITING) {
             self.trace_event(atom!("out_exited"), |_, _| vec![Term::small(0)]);
         }

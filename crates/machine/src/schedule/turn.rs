@@ -108,14 +108,34 @@ impl Vm {
         outcome
     }
 
-    /// Ends a process and frees it.
+    /// Ends a process and frees it, unless it waits for a connection.
     ///
     /// # Safety
     /// The caller runs the process, and does not touch it afterwards.
     unsafe fn end_process(&'static self, cell: &ProcessCell, guard: &crossbeam_epoch::Guard) {
         // SAFETY: the caller's.
         unsafe {
-            (*cell.process.get()).end();
+            if (*cell.process.get()).end() {
+                self.remove_ended(cell, guard);
+            }
+        }
+    }
+
+    /// Frees a process that has ended.
+    ///
+    /// # Safety
+    /// Nobody else touches the process, and the caller does not do so afterwards.
+    pub(crate) unsafe fn remove_ended(
+        &'static self,
+        cell: &ProcessCell,
+        guard: &crossbeam_epoch::Guard,
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            let process = &mut *cell.process.get();
+            if process.trace.flags != 0 {
+                process.trace_exited();
+            }
             self.processes.remove(cell.shared.id, guard);
         }
     }

@@ -80,6 +80,8 @@ pub enum Delivery {
     /// It was not sent: there is no connection, and none is made.
     NotConnected,
     WouldSuspend,
+    /// It was not sent: no message to another node can hold it.
+    TooLarge,
     /// It was not sent: the process has been suspended, and has to send it again when it goes on.
     Suspended,
 }
@@ -104,6 +106,7 @@ impl Process {
                     Sent::On(_) => Delivery::Done,
                     Sent::NotConnected => Delivery::NotConnected,
                     Sent::WouldSuspend => Delivery::WouldSuspend,
+                    Sent::TooLarge => Delivery::TooLarge,
                 };
             }
             Recipient::Nobody => false,

@@ -204,6 +204,8 @@ pub enum Sent {
     NotConnected,
     /// The connection is busy, and the sender does not want to wait.
     WouldSuspend,
+    /// It was not sent: it has a binary of 4 GB or more, which messages have no place for.
+    TooLarge,
 }
 
 /// A subscription to changes of the set of connected nodes.
@@ -604,16 +606,17 @@ impl Process {
     pub(crate) fn end_remote(&mut self, relations: &mut Relations, reason: Term) {
         let Some(remote) = relations.remote.take() else { return };
         let Some(host) = self.vm.remote() else { return };
+        let how = How { connect: false, ..How::ORDINARY };
         for (&pid, link) in &remote.links {
             if link.unlinking.is_none() {
                 let exit = RemoteSignal::LinkExit { to: pid, reason };
-                self.signal_remote(Term::NIL, pid.node, &exit, How::PASSIVE);
+                self.signal_remote(Term::NIL, pid.node, &exit, how);
             }
         }
         for (&reference, watcher) in &remote.monitored_by {
             let down =
                 RemoteSignal::Down { to: watcher.pid, reference, name: watcher.name, reason };
-            self.signal_remote(Term::NIL, watcher.pid.node, &down, How::PASSIVE);
+            self.signal_remote(Term::NIL, watcher.pid.node, &down, how);
         }
         for request in remote.spawn_requests.values() {
             if request.link {

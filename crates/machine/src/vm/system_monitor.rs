@@ -17,7 +17,6 @@ pub struct Limits {
     pub long_schedule_ms: Option<u64>,
     /// Words of a process's heap after a collection.
     pub large_heap_words: Option<u64>,
-    /// No process is ever suspended by a busy port, so that this only comes back as it was given.
     pub busy_port: bool,
     pub busy_dist_port: bool,
 }
@@ -171,6 +170,15 @@ pub fn busy_connection(process: &Process, controller: Option<Term>) {
     };
     if limits.busy_dist_port {
         tell(vm, monitor, process, atom!("busy_dist_port"), |_| controller);
+    }
+}
+
+/// A process is suspended until a port takes more.
+pub fn busy_port(process: &Process, port: Term) {
+    let vm = process.vm;
+    let Some((monitor, limits)) = vm.system_monitor.for_process(process) else { return };
+    if limits.busy_port {
+        tell(vm, monitor, process, atom!("busy_port"), |_| port);
     }
 }
 

@@ -36,6 +36,7 @@ impl Inet {
             cancel(vm, sender.timer);
             reply(vm, port, &sender, |heap| error(heap, "closed"));
         }
+        port.wake_writers(vm);
         state.output.clear();
         (state.output_at, state.queued) = (0, 0);
         for subscriber in std::mem::take(&mut state.subscribers) {

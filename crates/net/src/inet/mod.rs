@@ -325,6 +325,12 @@ impl Driver for Inet {
         true
     }
 
+    /// On other sockets, a writer waits for the reply.
+    fn suspends_writers(&self) -> bool {
+        let state = self.state.lock();
+        state.channel.is_some() && !state.senders.is_empty()
+    }
+
     fn ready(&self, vm: &'static Vm, port: &Arc<Port>, ready: Ready) {
         let mut state = self.state.lock();
         if state.channel.is_some() && state.connecting.is_none() {

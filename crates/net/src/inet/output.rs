@@ -136,11 +136,12 @@ impl Inet {
     }
     /// Tells those who waited for room, or for the end, in the queue.
     pub(super) fn after_flush(&self, vm: &'static Vm, port: &Port, state: &mut State) {
-        if state.queued <= state.options.low_watermark {
+        if state.queued <= state.options.low_watermark && !state.senders.is_empty() {
             for sender in std::mem::take(&mut state.senders) {
                 cancel(vm, sender.timer);
                 reply(vm, port, &sender, |_| Term::atom(am::OK));
             }
+            port.wake_writers(vm);
         }
         if state.queued == 0 {
             for subscriber in std::mem::take(&mut state.subscribers) {

@@ -128,16 +128,19 @@ pub fn encode_unversioned(term: Term, options: &EncodeOptions, out: &mut Vec<u8>
 }
 
 /// As [`encode_unversioned`], for another node: atoms that the message has an index for are written
-/// as that.
+/// as that. `false`: the term has a binary that the format has no place for, of 4 GB or more, or
+/// there is not enough memory.
+#[must_use]
 pub fn encode_for_node(
     term: Term,
     options: &EncodeOptions,
     node: &mut dyn NodeMessage,
     out: &mut Vec<u8>,
-) {
+) -> bool {
     let mut encoder = Encoder::new(out, options);
     encoder.node = Some(node);
     encoder.run(term);
+    !encoder.is_over()
 }
 
 fn compress(plain: &[u8], level: u32) -> Option<Vec<u8>> {
@@ -581,6 +584,10 @@ impl<'a> Encoder<'a> {
     /// where it is.
     fn bitstring(&mut self, term: Term, bits: Bits) {
         let head_len = 1 + size_of::<u32>();
+        if u32::try_from(bits.byte_size_rounded_up()).is_err() {
+            self.left_out = true;
+            return;
+        }
         if let Some(node) = &mut self.node
             && bits.bit_size >= LEFT_OUT_MIN * 8
             && node.leave_out(term, self.out.len() + head_len)
