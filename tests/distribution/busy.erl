@@ -29,11 +29,15 @@ main(Peer) ->
     io:format("there: ~p~n", [{is_process_alive(Exiter), process_info(Exiter), lists:member(Exiter, processes())}]),
     asynchronous(Receiver),
     raw(Port),
+    %% Nothing is left of a process only when what it has sent is out.
+    erlang:trace(Filler, true, [exiting]),
     exit(Filler, kill),
+    io:format("filler: ~p~n", [receive {trace, Filler, out_exited, 0} -> out_exited after 500 -> there end]),
     signal(System, "CONT"),
     [io:format("~p ended: ~p~n", [Name, ended(Ref)]) || {Name, {_, Ref}} <- Waiting],
     [io:format("killed: ~p~n", [ended(Ref)]) || Ref <- Monitors],
     io:format("out_exited: ~p~n", [receive {trace, Exiter, out_exited, 0} -> yes after 20000 -> no end]),
+    io:format("filler: ~p~n", [receive {trace, Filler, out_exited, 0} -> out_exited after 20000 -> there end]),
     io:format("received: ~p~n", [received(Receiver)]),
     io:format("connected: ~p~n", [lists:member(Peer, nodes())]).
 

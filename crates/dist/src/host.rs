@@ -172,6 +172,11 @@ impl Remote for Host {
             node.orphan(connection, reference, reason);
         }
     }
+    fn finish_sending(&self, p: &mut Process) {
+        for node in self.dist().all() {
+            node.state.lock().output.wait_for_own(p);
+        }
+    }
     fn process_ended(&self, p: &Process, reason: Term) {
         self.dist().process_ended(self.vm, p.id(), reason);
     }

@@ -9,6 +9,7 @@
 use crate::atoms;
 use crate::packet::{Encoded, Fragments};
 use std::collections::VecDeque;
+use swarmrt_machine::Process;
 use swarmrt_machine::process::Waiter;
 use swarmrt_machine::signal::remote::Packet;
 use swarmrt_term::Term;
@@ -203,6 +204,12 @@ impl Output {
         match self.stream_of(Term::pid(waiter.pid)) {
             Some(stream) => stream.suspended.push(waiter),
             None => self.suspended.push(waiter),
+        }
+    }
+    /// Has a process wait, if there is a large message of its own that is not out.
+    pub fn wait_for_own(&mut self, p: &mut Process) {
+        if let Some(stream) = self.stream_of(p.pid()) {
+            stream.suspended.extend(p.wait_for_connection());
         }
     }
     /// Those who are to go on.

@@ -125,6 +125,11 @@ impl Process {
         if relations.remote.is_some() {
             self.end_remote(&mut relations, reason);
         }
+        if self.waits_for_connection()
+            && let Some(remote) = vm.remote()
+        {
+            remote.finish_sending(self);
+        }
         for (raw, ()) in relations.links.iter() {
             // SAFETY: links are kept as the words of pids and ports.
             let other = unsafe { Term::from_raw(raw) };

@@ -251,6 +251,8 @@ pub trait Remote: Send + Sync {
     /// The reason of a process's end, which has asked another node for a linked process and got no
     /// answer yet.
     fn orphan(&self, node: Atom, connection: u32, reference: RefValue, reason: Term);
+    /// Keeps a process that ends until the large messages that it has sent are out, as in OTP.
+    fn finish_sending(&self, p: &mut Process);
     /// A process has ended that [controls
     /// connections](crate::process::Extra::controls_connections).
     fn process_ended(&self, p: &Process, reason: Term);
