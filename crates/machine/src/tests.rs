@@ -523,3 +523,43 @@ fn a_message_that_code_looks_at_is_replaced_by_a_copy() {
     unsafe { Fragment::free(original) };
     assert_eq!(mailbox.len(), 2);
 }
+
+#[test]
+fn a_message_that_is_no_term_counts_until_it_is_looked_at() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let looks = Arc::new(AtomicUsize::new(0));
+    let on_look = || -> crate::process::mailbox::OnLook {
+        let looks = looks.clone();
+        Box::new(move || {
+            looks.fetch_add(1, Ordering::Relaxed);
+        })
+    };
+    let mut mailbox = mailbox(2);
+    mailbox.push_unreadable(on_look());
+    mailbox.push_unreadable(on_look());
+    mailbox.reserve_marker(1);
+    mailbox.bind_marker(1, 77);
+    push(&mut mailbox, Term::small(2));
+    assert_eq!((mailbox.len(), numbers(&mailbox)), (5, vec![0, 1, 2]));
+    assert_eq!(mailbox.receive_peek(), Some(Term::small(0)));
+    mailbox.advance();
+    assert_eq!(mailbox.receive_peek(), Some(Term::small(1)));
+    assert_eq!((mailbox.len(), looks.load(Ordering::Relaxed)), (5, 0), "not reached yet");
+    mailbox.advance();
+    assert_eq!(mailbox.receive_peek(), Some(Term::small(2)), "those in front are gone");
+    assert_eq!((mailbox.len(), looks.load(Ordering::Relaxed)), (3, 2));
+    mailbox.rewind();
+    mailbox.use_marker(77);
+    assert_eq!(mailbox.receive_peek(), Some(Term::small(2)), "the marker stays at its place");
+    mailbox.rewind();
+    // Somebody else looks at all messages, while the cursor is behind a readable one.
+    mailbox.push_unreadable(on_look());
+    mailbox.advance();
+    mailbox.drop_unreadable();
+    assert_eq!((mailbox.len(), looks.load(Ordering::Relaxed)), (3, 3));
+    assert_eq!(take(&mut mailbox), 1, "the cursor stays at its message");
+    mailbox.push_unreadable(on_look());
+    drop(mailbox);
+    assert_eq!(looks.load(Ordering::Relaxed), 3, "nobody looks when the process ends");
+}
