@@ -91,6 +91,8 @@ struct Waiting {
 /// The connection to a node, and what waits for it.
 pub struct State {
     pub status: Status,
+    /// When it was idle first, in nanoseconds since the start.
+    idle_since_ns: u64,
     /// The number of the connection that is there, is set up, or was there last.
     pub connection: u32,
     /// The capabilities that both sides have.
@@ -113,6 +115,9 @@ pub struct State {
     /// The scheduler that has written for its process in this turn, and writes again after it.
     writes_after_turn: Option<ThreadId>,
 }
+
+/// How long an idle node is kept, as in OTP.
+const KEPT_NS: u64 = 60_000_000_000;
 
 /// Small messages that wait for the end of a turn.
 const BATCH_MESSAGES: usize = 64;
@@ -137,9 +142,10 @@ pub struct Node {
 
 impl Node {
     /// A node without a connection, which is busy from so many bytes on.
-    pub fn new(name: Atom, busy_bytes: usize) -> Node {
+    pub fn new(name: Atom, busy_bytes: usize, now_ns: u64) -> Node {
         let state = State {
             status: Status::Idle,
+            idle_since_ns: now_ns,
             connection: 0,
             flags: 0,
             creation: 0,
@@ -353,6 +359,7 @@ impl Node {
             }
             let over = Over { was_up: state.status == Status::Up, flags: state.flags };
             state.status = Status::Idle;
+            state.idle_since_ns = vm.clock.since_start_ns();
             state.controller = None;
             state.flags = 0;
             state.waiting.clear();
@@ -392,6 +399,12 @@ impl Node {
         if self.enqueue(sender, encoded, None, connection) {
             self.notify(vm);
         }
+    }
+
+    /// Whether there is no connection, and was none for the last minute.
+    pub fn is_forgettable(&self, now_ns: u64) -> bool {
+        let state = self.state.lock();
+        state.status == Status::Idle && now_ns.saturating_sub(state.idle_since_ns) >= KEPT_NS
     }
 
     /// Whether the connection with this number is up.

@@ -14,6 +14,9 @@ pub fn net_kernel(vm: &Vm) -> Option<u64> {
     vm.names.whereis(atom!("net_kernel")).and_then(Term::as_pid)
 }
 
+/// Nodes from which on those that nothing is left of are forgotten.
+const KNOWN_MAX: usize = 1000;
+
 #[derive(Default)]
 struct Alive {
     /// The process that gave this node its name.
@@ -47,13 +50,19 @@ impl Dist {
     pub fn find(&self, name: Atom) -> Option<Arc<Node>> {
         self.nodes.read().get(&name).cloned()
     }
-    /// The node with this name, known from now on.
+    /// The node with this name, known from now on. Nodes that there has been no connection to for
+    /// long are forgotten when there are many.
     pub fn node(&self, vm: &Vm, name: Atom) -> Arc<Node> {
         if let Some(node) = self.find(name) {
             return node;
         }
-        let made = || Arc::new(Node::new(name, vm.config.busy_connection_bytes()));
-        self.nodes.write().entry(name).or_insert_with(made).clone()
+        let now_ns = vm.clock.since_start_ns();
+        let made = || Arc::new(Node::new(name, vm.config.busy_connection_bytes(), now_ns));
+        let mut nodes = self.nodes.write();
+        if nodes.len() >= KNOWN_MAX && !nodes.contains_key(&name) {
+            forget_idle(&mut nodes, now_ns);
+        }
+        nodes.entry(name).or_insert_with(made).clone()
     }
     /// All other nodes that are known.
     pub fn all(&self) -> Vec<Arc<Node>> {
@@ -192,6 +201,12 @@ impl Dist {
     }
 }
 
+/// Takes out the nodes that nothing is left of. The table is locked, so that nobody finds them now.
+fn forget_idle(nodes: &mut AtomMap<Arc<Node>>, now_ns: u64) {
+    // Whoever uses a node holds it.
+    nodes.retain(|_, node| Arc::strong_count(node) > 1 || !node.is_forgettable(now_ns));
+}
+
 /// Why a connection is over whose controlling process has ended: supervised ones end with
 /// `{shutdown, Reason}`.
 fn controller_reason(reason: Term) -> Term {
@@ -246,4 +261,26 @@ pub fn of_handle(vm: &'static Vm, handle: Term) -> Option<(Arc<Node>, u32)> {
     let pair = handle.as_tuple().filter(|pair| pair.arity() == 2)?;
     let connection = u32::try_from(pair.get(0).as_small()?).ok()?;
     Some((Dist::of(vm).find(pair.get(1).as_atom()?)?, connection))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_forgotten_when_they_are_idle_for_a_minute_and_nobody_uses_them() {
+        const SECOND_NS: u64 = 1_000_000_000;
+        let names = [atom!("idle@a"), atom!("recent@a"), atom!("used@a"), atom!("pending@a")];
+        let node = |name, since| Arc::new(Node::new(name, 1 << 20, since * SECOND_NS));
+        let made = [0, 10, 0, 0].into_iter().zip(names).map(|(since, name)| node(name, since));
+        let mut nodes: AtomMap<Arc<Node>> = names.into_iter().zip(made).collect();
+        let used = nodes[&names[2]].clone();
+        nodes[&names[3]].state.lock().status = Status::Pending;
+        forget_idle(&mut nodes, 61 * SECOND_NS);
+        let kept = names.map(|name| nodes.contains_key(&name));
+        assert_eq!(kept, [false, true, true, true]);
+        drop(used);
+        forget_idle(&mut nodes, 71 * SECOND_NS);
+        assert_eq!(names.map(|name| nodes.contains_key(&name)), [false, false, false, true]);
+    }
 }
