@@ -23,7 +23,7 @@ steps() ->
     [{halts, fun halts/0}, {disconnects, fun disconnects/0}, {follows, fun follows/0}, {monitor_node, fun monitor_node/0},
      {nobody, fun nobody/0}, {controlled, fun controlled/0}, {restarts, fun restarts/0}, {killed, fun killed/0}, {hidden, fun hidden/0}, {controllers, fun controllers/0},
      {wrong_cookie, fun wrong_cookie/0}, {auto_connects, fun auto_connects/0}, {pending_spawns, fun pending_spawns/0},
-     {mesh, fun mesh/0}, {stops, fun stops/0}].
+     {mesh, fun mesh/0}, {stops, fun stops/0}, {creations, fun creations/0}].
 
 waits() -> receive after infinity -> ok end.
 echo() -> receive {From, Message} -> From ! {self(), Message}, echo() end.
@@ -295,3 +295,19 @@ stops() ->
         "receive {nodedown, _} -> erlang:display(nodedown) after 5000 -> erlang:display(no_nodedown) end,"
         "erlang:display({node(), is_alive(), nodes()}), halt().",
     os:cmd(os:getenv("NAMELESS") ++ " -noshell -eval \"" ++ Program ++ "\"").
+
+%% A node does not become one that there are identifiers of already (OTP 27 and later).
+creations() ->
+    Program = "Name = list_to_atom(\"" ++ fresh("pc") ++ "\"),"
+        "Start = fun() -> {ok, _} = net_kernel:start([Name, shortnames]), {node(), erlang:system_info(creation)} end,"
+        "{Node, First} = Start(),"
+        "ok = net_kernel:stop(),"
+        "{ok, Name1} = {ok, atom_to_binary(Node)},"
+        "Pids = [binary_to_term(<<131, 88, 119, (byte_size(Name1)), Name1/binary, 77:32, 0:32, (First + Next):32>>)"
+        "        || Next <- lists:seq(1, 20)],"
+        "{Node, Second} = Start(),"
+        "IsNew = Second < First orelse Second > First + 20,"
+        "erlang:display({length(Pids), IsNew orelse erlang:system_info(otp_release) < [$2, $7]}),"
+        "ok = net_kernel:stop(),"
+        "halt().",
+    os:cmd(os:getenv("NAMELESS") ++ " -noshell -eval '" ++ Program ++ "'").

@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use swarmrt_machine::signal::remote::{How, Packet, RemotePid, RemoteSignal, Sent};
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::binary::iodata;
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, NodeInfo, Term, am, atom, map};
+use swarmrt_term::node::free_incarnation;
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, NodeInfo, Release, Term, am, atom, map};
 
 const TRUE: Term = Term::atom(am::TRUE);
 const FALSE: Term = Term::atom(am::FALSE);
@@ -33,7 +34,11 @@ fn setnode(p: &mut Process, name: Term, creation: Term) -> BifResult {
     };
     let net_kernel = net_kernel(p.vm).filter(|_| name != am::NONODE).ok_or(BifExit::BADARG)?;
     let vm = p.vm;
-    if !Dist::of(vm).start(vm, p, NodeInfo { name, creation }, net_kernel) {
+    let mut this = NodeInfo { name, creation };
+    if vm.release() >= Release::R27 {
+        this = free_incarnation(this);
+    }
+    if !Dist::of(vm).start(vm, p, this, net_kernel) {
         return Err(BifExit::BADARG);
     }
     Ok(TRUE)

@@ -5,6 +5,7 @@ use crate::atom::Atom;
 use crate::binary::{Bits, HEAP_BIN_BYTES_MAX, SharedBytes, heap_bin, shared_bin, sub_bin};
 use crate::boxed::{COUNTED_REF_WORDS, FunIdentity, Mfa, Record};
 use crate::hash::record_definition_hash;
+use crate::node::{self, NodeInfo};
 use crate::reference;
 use crate::word::{Header, Subtag, Term};
 use smallvec::SmallVec;
@@ -340,6 +341,7 @@ pub trait Alloc {
             subtag,
             Subtag::ExternalPid | Subtag::ExternalPort | Subtag::ExternalRef
         ));
+        node::note_incarnation(NodeInfo { name: node, creation });
         let ptr = self.alloc(3 + numbers.len());
         // SAFETY: the words of the layout were given.
         unsafe {

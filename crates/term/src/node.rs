@@ -4,7 +4,10 @@ use crate::alloc::Alloc;
 use crate::atom::{Atom, atoms};
 use crate::release::{self, Release};
 use crate::word::{IMMEDIATE_BITS, Subtag, Term};
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// A node's name, and which of its incarnations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +33,48 @@ impl NodeInfo {
         );
     }
 }
+
+/// Incarnations that identifiers made here were of, while their node had no name or this one's: this
+/// node must not become one of them.
+static NOTED: Mutex<BTreeSet<(Atom, u32)>> = Mutex::new(BTreeSet::new());
+/// How many of them are kept.
+const NOTED_MAX: usize = 1 << 16;
+
+thread_local! {
+    static LAST_NOTED: Cell<Option<NodeInfo>> = const { Cell::new(None) };
+}
+
+/// Remembers the node of an identifier of another node, if this node could become it.
+#[inline]
+pub(crate) fn note_incarnation(of: NodeInfo) {
+    let this = NodeInfo::this();
+    if (this.name == atoms::NONODE || this.name == of.name) && LAST_NOTED.get() != Some(of) {
+        note(of);
+    }
+}
+
+#[cold]
+fn note(of: NodeInfo) {
+    let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if noted.len() < NOTED_MAX {
+        noted.insert((of.name, of.creation));
+    }
+    LAST_NOTED.set(Some(of));
+}
+
+/// The incarnation that a node becomes whose next one this would be: a later one, if there were
+/// identifiers of it here already.
+pub fn free_incarnation(mut wanted: NodeInfo) -> NodeInfo {
+    let noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
+    wanted.creation = wanted.creation.max(FIRST_CREATION);
+    while noted.contains(&(wanted.name, wanted.creation)) {
+        wanted.creation = wanted.creation.checked_add(1).unwrap_or(FIRST_CREATION);
+    }
+    wanted
+}
+
+/// Creations below are not used any more.
+const FIRST_CREATION: u32 = 4;
 
 /// Bits of a local pid's data from OTP 26 on.
 const PID_BITS: u32 = 43;
