@@ -390,6 +390,7 @@ pub fn joined(packet: &Packet) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use swarmrt_term::binary::SharedBytes;
     use swarmrt_term::etf::Interning;
     use swarmrt_term::{Alloc, am, equal_exact};
 
@@ -445,6 +446,20 @@ mod tests {
                 assert!(equal_exact(taken.payload.expect("a payload"), payload));
                 assert_eq!(incoming.unfinished_bytes, 0);
             }
+        }
+    }
+
+    #[test]
+    fn a_binary_has_as_many_bytes_as_the_format_has_a_number_for() {
+        const LIMIT: usize = u32::MAX as usize;
+        let mut heap = FragmentHeap::new();
+        let control = heap.tuple(&[Term::small(6)]);
+        for (bytes, fits) in [(LIMIT, true), (LIMIT + 1, false)] {
+            // Nobody touches the bytes, so that they take only addresses.
+            let shared = SharedBytes::try_with_capacity(LIMIT + 1, LIMIT + 1).expect("addresses");
+            let binary = heap.shared_bin(shared, 0, bytes * 8);
+            let payload = heap.list(&[Term::atom(am::OK), binary]);
+            assert_eq!(Encoded::of(control, Some(payload), ALL).is_some(), fits);
         }
     }
 
