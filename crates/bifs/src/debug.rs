@@ -15,6 +15,7 @@ use swarmrt_machine::vm::time::TimeWarpMode;
 use swarmrt_machine::vm::watched::WatchedDescriptors;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::atom::CACHE_PLACES;
+use swarmrt_term::node::{pid_bits, port_number_bits};
 use swarmrt_term::{
     Alloc, Atom, Bits, Mfa, Release, SharedBytes, Subtag, Term, am, atom, hash, map,
 };
@@ -93,6 +94,17 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
     }
     check_available(p)?;
     match what {
+        "next_pid" | "next_port" => {
+            let from = value.as_small().and_then(|from| u64::try_from(from).ok());
+            let from = from.ok_or(BifExit::BADARG)?;
+            let is_pid = what == "next_pid";
+            // OTP's have more bits from OTP 26 on.
+            let bits = if is_pid { pid_bits() } else { port_number_bits() };
+            if from >> bits != 0 {
+                return Err(BifExit::BADARG);
+            }
+            Ok(p.uint(next_number(p, is_pid, Some(from))))
+        }
         "reds_left" => {
             p.reductions = value
                 .as_small()
@@ -189,6 +201,15 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
     }
 }
 
+/// The number that the next process or port gets, after `from` where that is given.
+fn next_number(p: &Process, is_pid: bool, from: Option<u64>) -> u64 {
+    if is_pid {
+        p.vm.processes.next_number(from)
+    } else {
+        p.vm.ports().map_or(0, |ports| ports.next_number(p.vm, from))
+    }
+}
+
 /// Who follows changes of the set of connected nodes: `{Pid, Options}`, as often as it has
 /// subscribed.
 fn monitoring_nodes(p: &mut Process) -> Term {
@@ -229,6 +250,10 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
         return match item.name() {
             "available_internal_state" => Ok(Term::bool(true)),
             "monitoring_nodes" => Ok(monitoring_nodes(p)),
+            name @ ("next_pid" | "next_port") => {
+                let next = next_number(p, name == "next_pid", None);
+                Ok(p.uint(next))
+            }
             "persistent_term" => {
                 let slots = Term::small(persistent_term::slots(p) as i64);
                 Ok(map::from_pairs(p, &[(Term::atom(atom!("table")), slots)]))

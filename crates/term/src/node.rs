@@ -128,6 +128,11 @@ fn port_bits() -> u32 {
 /// Bits of a port's number that fit in a [`Term::port`].
 const PORT_TERM_BITS: u32 = u64::BITS - IMMEDIATE_BITS;
 
+/// Bits of the numbers that ports of this node get, one after the other.
+pub fn port_number_bits() -> u32 {
+    port_bits().min(PORT_TERM_BITS)
+}
+
 /// The port of this node with this number; `None` when OTP has no such port. One whose number is
 /// beyond [`Term::port`]'s, which no port gets, has the form of other nodes' ports.
 pub fn port_of_number<A: Alloc + ?Sized>(

@@ -29,6 +29,7 @@ use swarmrt_machine::signal::address::Delivery;
 use swarmrt_machine::signal::remote::{Busy, SharedChannel};
 use swarmrt_machine::vm::ports::PortHost;
 use swarmrt_machine::{Process, Vm, signal};
+use swarmrt_term::node::port_number_bits;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 
 /// An open port.
@@ -157,8 +158,26 @@ impl Ports {
         self.table.write().insert(id, port.clone());
         port
     }
+    /// A number that no open port has. After the highest they begin anew.
     fn next_id(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed) + 1
+        loop {
+            let id =
+                (self.next.fetch_add(1, Ordering::Relaxed) + 1) & ((1 << port_number_bits()) - 1);
+            if !self.table.read().contains_key(&id) {
+                return id;
+            }
+        }
+    }
+    fn next_number(&self, from: Option<u64>) -> u64 {
+        if let Some(from) = from {
+            self.next.store(from.wrapping_sub(1), Ordering::Relaxed);
+        }
+        let mask = (1 << port_number_bits()) - 1;
+        let mut free = self.next.load(Ordering::Relaxed).wrapping_add(1) & mask;
+        while self.table.read().contains_key(&free) {
+            free = (free + 1) & mask;
+        }
+        free
     }
 
     /// Notes that bytes wait to be written (or have been): the end of the run waits for them.
@@ -366,6 +385,10 @@ impl PortHost for Host {
         }
         self.send(p.vm, p.pid(), port, message);
         Delivery::Done
+    }
+
+    fn next_number(&self, vm: &'static Vm, from: Option<u64>) -> u64 {
+        Ports::of(vm).next_number(from)
     }
 
     fn link(&self, vm: &'static Vm, pid: u64, port: Term) -> bool {

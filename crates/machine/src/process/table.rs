@@ -126,6 +126,21 @@ impl ProcessTable {
         }
     }
 
+    /// The number that the next process gets, which is the first that is free from `from` on, if
+    /// that is given: for tests of what happens when numbers begin anew.
+    pub fn next_number(&self, from: Option<u64>) -> u64 {
+        let mut next = self.next.lock();
+        let mask = (1 << pid_bits()) - 1;
+        let mut free = from.unwrap_or(*next) & mask;
+        while self.slot(free).is_some_and(|slot| !slot.load(Ordering::Relaxed).is_null()) {
+            free = (free + 1) & mask;
+        }
+        if from.is_some() {
+            *next = free;
+        }
+        free
+    }
+
     /// Takes a process out that has ended. Its memory is freed at once: garbage of other threads
     /// waits until there is enough of it, and a dead process may have held much. The cell is freed
     /// when no thread can be looking at it any more.

@@ -29,6 +29,9 @@ pub trait PortHost: Send + Sync {
     fn demonitor(&self, vm: &'static Vm, port: Term, reference: u64);
     /// Ends all ports, of a machine that is freed.
     fn close_all(&self, vm: &'static Vm);
+    /// The number that the next port gets, or the next after `from`, which it is to follow: for
+    /// tests of what happens when numbers begin anew.
+    fn next_number(&self, vm: &'static Vm, from: Option<u64>) -> u64;
     /// Ports that are open.
     fn count(&self, vm: &'static Vm) -> usize;
     /// Waits until what processes have written is out; called before the machine halts.
