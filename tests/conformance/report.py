@@ -77,7 +77,7 @@ def former(path):
     """What the page says of each suite: its row, and the lines about cases that are missed. Each name gets its star."""
     rows, missed = {}, {}
     for line in path.read_text().splitlines() if path.exists() else []:
-        if found := re.match(r"\| (\S+_SUITE)\*? (.*)", line):
+        if found := re.match(r"\| (\S+_(?:SUITE|test))\*? (.*)", line):
             suite, rest = found.groups()
             rows[suite] = f"| {suite}* {rest}"
         elif line.startswith("## "):
