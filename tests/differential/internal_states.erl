@@ -19,6 +19,7 @@ main() ->
     io:format("~p~n", [code_permission()]),
     io:format("~p~n", [[erts_debug:lc_graph(), rescheduling()]]),
     io:format("~p~n", [[erts_debug:get_internal_state({dist_ctrl, Node}) || Node <- [nobody@nowhere, node()]]]),
+    io:format("~p~n", [numbered_atoms()]),
     register(internal_states, self()),
     io:format("~p~n", [[Item || Item <- Items, element(1, process_info(self(), Item)) =/= Item]]).
 
@@ -28,6 +29,15 @@ counted_reference() ->
     Same = binary_to_term(term_to_binary(R)),
     {A, 2, true} = erts_debug:get_internal_state({magic_ref, R}),
     Same =:= R.
+
+%% Atoms by their numbers; those that are missing are made.
+numbered_atoms() ->
+    Number = erlang:system_info(atom_count) + 20000,
+    Atoms = [erts_debug:get_internal_state({atom, N}) || N <- [0, 1, 2, Number]],
+    Refused = try erts_debug:get_internal_state({atom, -1}) catch error:Reason -> Reason end,
+    Last = lists:last(Atoms),
+    [lists:all(fun is_atom/1, Atoms), length(lists:usort(Atoms)), list_to_existing_atom(atom_to_list(Last)) =:= Last,
+     erts_debug:get_internal_state({atom, Number}) =:= Last, Refused].
 
 %% What a process shows that is in a built-in on a dirty scheduler, and where a call fails that has gone on elsewhere.
 rescheduling() ->

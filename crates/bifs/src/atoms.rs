@@ -6,7 +6,7 @@ use swarmrt_term::atom::{AtomError, NAME_CHARS_MAX};
 use swarmrt_term::{Alloc, Atom, Term, atom};
 
 /// Makes the atom, or finds it where it must exist.
-fn intern(name: &str, existing: bool) -> BifResult {
+pub(crate) fn intern(name: &str, existing: bool) -> BifResult {
     if name.chars().count() > NAME_CHARS_MAX {
         return Err(if existing { BifExit::BADARG } else { BifExit::SYSTEM_LIMIT });
     }

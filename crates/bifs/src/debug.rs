@@ -1,7 +1,7 @@
 //! What test suites ask `erts_debug` for.
 
 use crate::args::{atom_of, pair_of};
-use crate::{persistent_term, process_info};
+use crate::{atoms, persistent_term, process_info};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 use swarmrt_heap::Fragment;
@@ -292,12 +292,30 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
         "atom_out_cache_index" => {
             term.as_atom().map(|atom| Term::small(atom.cache_place() as i64)).ok_or(BifExit::BADARG)
         }
+        "atom" => numbered_atom(term),
         "binary_info" => binary_info(p, term),
         "process_status" => process_status(p, term),
         "dist_ctrl" => controller_of(p, term),
         "magic_ref" => counted_reference(p, term),
         _ => Err(BifExit::BADARG),
     }
+}
+
+/// The atom with a number in this run. Where there are fewer, new ones are made up to it.
+fn numbered_atom(number: Term) -> BifResult {
+    let number = number.as_small().and_then(|number| u32::try_from(number).ok());
+    let number = number.ok_or(BifExit::BADARG)?;
+    if number as usize >= Atom::limit() {
+        return Err(BifExit::SYSTEM_LIMIT);
+    }
+    for next in Atom::count().. {
+        if let Some(atom) = Atom::checked(number) {
+            // A reserved name has its number before anybody made the atom.
+            return atoms::intern(atom.name(), false);
+        }
+        atoms::intern(&format!("am{next:x}"), false)?;
+    }
+    Err(BifExit::SYSTEM_LIMIT)
 }
 
 /// The port or process that controls the connection to a node; `undefined` where there is none.
