@@ -20,6 +20,7 @@ main() ->
     io:format("~p~n", [[erts_debug:lc_graph(), rescheduling()]]),
     io:format("~p~n", [[erts_debug:get_internal_state({dist_ctrl, Node}) || Node <- [nobody@nowhere, node()]]]),
     io:format("~p~n", [numbered_atoms()]),
+    io:format("~p~n", [loop_limits()]),
     register(internal_states, self()),
     io:format("~p~n", [[Item || Item <- Items, element(1, process_info(self(), Item)) =/= Item]]).
 
@@ -29,6 +30,12 @@ counted_reference() ->
     Same = binary_to_term(term_to_binary(R)),
     {A, 2, true} = erts_debug:get_internal_state({magic_ref, R}),
     Same =:= R.
+
+%% What was set before is told.
+loop_limits() ->
+    Set = fun(Limit, Value) -> try erts_debug:set_internal_state(Limit, Value) catch error:Reason -> Reason end end,
+    [[Set(Limit, Value) || Value <- [10, 20, default, 0, 30, default, -1, foo]]
+        || Limit <- [binary_loop_limit, unicode_loop_limit, re_loop_limit]].
 
 %% Atoms by their numbers; those that are missing are made.
 numbered_atoms() ->

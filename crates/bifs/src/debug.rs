@@ -24,9 +24,14 @@ use swarmrt_term::{
 #[derive(Default)]
 struct Available(AtomicBool);
 
-/// The last `binary_loop_limit`, which is told to who sets the next; 0 when there is none.
+/// The limits that say how far OTP's built-ins go before they take turns, as set last; 0 is the
+/// default. What they limit runs to its end here, so they are only kept.
 #[derive(Default)]
-struct BinaryLoopLimit(AtomicI64);
+struct LoopLimits {
+    binary: AtomicI64,
+    unicode: AtomicI64,
+    regex: AtomicI64,
+}
 
 fn check_available(p: &Process) -> Result<(), BifExit> {
     if p.vm.extension::<Available>().0.load(Ordering::Relaxed) {
@@ -36,14 +41,20 @@ fn check_available(p: &Process) -> Result<(), BifExit> {
     }
 }
 
-fn set_binary_loop_limit(p: &mut Process, value: Term) -> BifResult {
-    let limit = if value == Term::atom(atom!("default")) {
+/// Sets a limit, and tells the one before.
+fn set_loop_limit(
+    p: &mut Process,
+    limit: fn(&LoopLimits) -> &AtomicI64,
+    value: Term,
+    default: i64,
+) -> BifResult {
+    let value = if value == Term::atom(atom!("default")) {
         0
     } else {
-        value.as_small().filter(|&limit| limit >= 0).ok_or(BifExit::BADARG)?
+        value.as_small().filter(|&value| value >= 0).ok_or(BifExit::BADARG)?
     };
-    let before = p.vm.extension::<BinaryLoopLimit>().0.swap(limit, Ordering::Relaxed);
-    Ok(p.int(before))
+    let before = limit(p.vm.extension::<LoopLimits>()).swap(value, Ordering::Relaxed);
+    Ok(p.int(if before == 0 { default } else { before }))
 }
 
 /// The whole machine does nothing for so many milliseconds.
@@ -121,9 +132,12 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
         "ets_force_split" | "ets_debug_random_split_join" | "ets_force_trap" => {
             Ok(Term::atom(am::OK))
         }
-        // How far a search of `binary` may come in one go. Here it always runs to its end, so the
-        // limit is only kept.
-        "binary_loop_limit" => set_binary_loop_limit(p, value),
+        "binary_loop_limit" => set_loop_limit(p, |limits| &limits.binary, value, 0),
+        "unicode_loop_limit" => set_loop_limit(p, |limits| &limits.unicode, value, 40_000),
+        "re_loop_limit" => {
+            let default = if p.vm.release() < Release::R28 { 40_000 } else { 64_000 };
+            set_loop_limit(p, |limits| &limits.regex, value, default)
+        }
         "code_mod_permission" | "code_write_permission" => {
             if value.as_bool().ok_or(BifExit::BADARG)? {
                 p.keep_code_permission()?;
@@ -158,7 +172,6 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             }
             Ok(Term::atom(am::OK))
         }
-        "unicode_loop_limit" => Ok(Term::small(1)),
         "node_tab_delayed_delete" => Ok(Term::bool(true)),
         "force_gc" => collect_other(p, value),
         // Whether collections that others ask for are done; what it was is told.

@@ -3,6 +3,8 @@
 
 /// The number that PCRE2 counts its compile errors from.
 const COMPILE_ERROR_BASE: i32 = 100;
+/// OTP's text when groups nest too deep.
+const TOO_DEEP: &str = "regular expression is too complicated";
 
 /// The text for an error of `pcre2_compile`, where PCRE 8's differs from PCRE2's.
 pub fn message(code: i32) -> Option<&'static str> {
@@ -14,6 +16,7 @@ pub fn message(code: i32) -> Option<&'static str> {
         9 => "nothing to repeat",
         14 => "missing )",
         18 => "missing ) after comment",
+        19 => TOO_DEEP,
         22 => "unmatched parentheses",
         24 => "malformed number or name after (?(",
         25 | 100 => "lookbehind assertion is not fixed length",
@@ -41,6 +44,11 @@ pub fn message(code: i32) -> Option<&'static str> {
         78 => "digits missing in \\x{} or \\o{}",
         _ => return None,
     })
+}
+
+/// The text of OTP 28 and later, where it differs from PCRE2's; without a place in the expression.
+pub fn later_message(code: i32) -> Option<&'static str> {
+    (code - COMPILE_ERROR_BASE == 19).then_some(TOO_DEEP)
 }
 
 /// Where in the expression PCRE 8 puts an error that PCRE2 finds at `offset`.

@@ -84,6 +84,13 @@ pub fn follows_pcre8() -> bool {
     release::current() < Release::R28
 }
 
+/// How deep groups may nest before OTP 28: as many capturing groups as PCRE 8's work space of 4096
+/// bytes has room for.
+const NESTED_MAX_PCRE8: u32 = 798;
+/// How deep groups may nest from OTP 28: as many capturing groups as its limit of the compiler's
+/// stack lets through.
+const NESTED_MAX: u32 = 1179;
+
 /// A regular expression and how to compile it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Spec {
@@ -179,6 +186,8 @@ impl Code {
             assert!(!context.is_null(), "out of memory");
             sys::pcre2_set_newline_8(context, u32::from(spec.newline));
             sys::pcre2_set_bsr_8(context, u32::from(spec.bsr));
+            let nested_max = if follows_pcre8 { NESTED_MAX_PCRE8 } else { NESTED_MAX };
+            sys::pcre2_set_parens_nest_limit_8(context, nested_max);
             if follows_pcre8 {
                 sys::pcre2_set_character_tables_8(context, latin1_tables().as_ptr());
                 // PCRE 8 has `\K` anywhere, and looks behind by a fixed length only.
@@ -198,6 +207,9 @@ impl Code {
             raw
         };
         if raw.is_null() && !follows_pcre8 {
+            if let Some(message) = super::errors::later_message(code) {
+                return Err(CompileError { message: message.to_owned(), offset: 0 });
+            }
             let offset = super::errors::later_offset(code, &spec.pattern, offset);
             return Err(CompileError { message: own_message(code), offset });
         }
