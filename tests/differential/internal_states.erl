@@ -21,6 +21,7 @@ main() ->
     io:format("~p~n", [[erts_debug:get_internal_state({dist_ctrl, Node}) || Node <- [nobody@nowhere, node()]]]),
     io:format("~p~n", [numbered_atoms()]),
     io:format("~p~n", [loop_limits()]),
+    io:format("~p~n", [[erts_debug:disassemble(Place) || Place <- [{lists, append, 2}, {lists, none, 2}, 0, foo]]]),
     register(internal_states, self()),
     io:format("~p~n", [[Item || Item <- Items, element(1, process_info(self(), Item)) =/= Item]]).
 

@@ -405,6 +405,13 @@ fn binary_info(p: &mut Process, term: Term) -> BifResult {
     Ok(p.tuple(&[Term::atom(atom!("refc_binary")), size, whole, Term::small(0)]))
 }
 
+/// `false`, which ends a listing: as in an OTP that compiles to machine code, no address leads to
+/// instructions that could be shown.
+#[bif("erts_debug:disassemble/1")]
+fn disassemble(_p: &mut Process, _place: Term) -> BifResult {
+    Ok(Term::bool(false))
+}
+
 /// The same bits, as part of another bitstring in which they begin at an offset within a byte.
 #[bif("erts_debug:unaligned_bitstring/2", since = 29)]
 fn unaligned_bitstring(p: &mut Process, bitstring: Term, offset: Term) -> BifResult {
