@@ -66,28 +66,40 @@ pub fn host_name() -> io::Result<Vec<u8>> {
 /// The system answers in memory of its own.
 static SERVICES: Mutex<()> = Mutex::new(());
 
+/// The port of a service, of a protocol or of any.
+pub fn service_port(name: &CStr, protocol: Option<&CStr>) -> Option<u16> {
+    let protocol = protocol.map_or(std::ptr::null(), CStr::as_ptr);
+    let _guard = SERVICES.lock();
+    // SAFETY: the name is a string, the protocol one or null, and what is returned is read under
+    // the lock.
+    let port = unsafe { libc::getservbyname(name.as_ptr(), protocol).as_ref()?.s_port };
+    Some(u16::from_be(port as u16))
+}
+
+/// The name of the service at a port, of a protocol or of any.
+pub fn service_name(port: u16, protocol: Option<&CStr>) -> Option<Vec<u8>> {
+    let protocol = protocol.map_or(std::ptr::null(), CStr::as_ptr);
+    let _guard = SERVICES.lock();
+    // SAFETY: the protocol is a string or null, and what is returned is read under the lock.
+    let name = unsafe {
+        let entry = libc::getservbyport(i32::from(port.to_be()), protocol).as_ref()?;
+        CStr::from_ptr(entry.s_name)
+    };
+    Some(name.to_bytes().to_vec())
+}
+
 /// Length and name of a service, length and name of a protocol; the answer is the port.
 pub fn service_by_name(data: &[u8]) -> Option<Vec<u8>> {
     let (name, rest) = counted(data)?;
     let (protocol, _) = counted(rest)?;
-    let _guard = SERVICES.lock();
-    // SAFETY: both are strings, and what is returned is read under the lock.
-    let port = unsafe { libc::getservbyname(name.as_ptr(), protocol.as_ptr()).as_ref()?.s_port };
-    Some((port as u16).to_ne_bytes().to_vec())
+    Some(service_port(&name, Some(&protocol))?.to_be_bytes().to_vec())
 }
 
 /// A port, length and name of a protocol; the answer is the name of the service.
 pub fn service_by_port(data: &[u8]) -> Option<Vec<u8>> {
     let (port, rest) = data.split_first_chunk::<2>()?;
     let (protocol, _) = counted(rest)?;
-    let _guard = SERVICES.lock();
-    // SAFETY: the protocol is a string, and what is returned is read under the lock.
-    let name = unsafe {
-        let entry = libc::getservbyport(i32::from(u16::from_ne_bytes(*port)), protocol.as_ptr())
-            .as_ref()?;
-        CStr::from_ptr(entry.s_name)
-    };
-    Some(name.to_bytes().to_vec())
+    service_name(u16::from_be_bytes(*port), Some(&protocol))
 }
 
 fn counted(data: &[u8]) -> Option<(CString, &[u8])> {

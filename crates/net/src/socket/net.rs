@@ -159,6 +159,54 @@ fn addresses_of(p: &mut Process, host: Term, service: Term) -> Done {
     ok(p, items)
 }
 
+/// Bytes of the name of a service or protocol at most.
+const SERVICE_NAME_BYTES_MAX: usize = 255;
+
+/// The name of a service or protocol: anything else is no name that could be known.
+fn service_text(term: Term) -> Result<CString, Fail> {
+    optional_text(term)
+        .ok()
+        .flatten()
+        .filter(|text| text.count_bytes() <= SERVICE_NAME_BYTES_MAX)
+        .ok_or(Fail::System(libc::EINVAL))
+}
+
+/// The name of a protocol; `None` for the text `any`.
+fn service_protocol(term: Term) -> Result<Option<CString>, Fail> {
+    service_text(term).map(|text| (text.as_bytes() != b"any").then_some(text))
+}
+
+#[bif("prim_net:nif_getservbyname/2", since = 27, dirty_io)]
+fn getservbyname(p: &mut Process, name: Term, protocol: Term) -> BifResult {
+    let done = port_of_service(p, name, protocol);
+    answer(p, done)
+}
+
+fn port_of_service(p: &mut Process, name: Term, protocol: Term) -> Done {
+    let (name, protocol) = (service_text(name)?, service_protocol(protocol)?);
+    let port = crate::inet::interfaces::service_port(&name, protocol.as_deref())
+        .ok_or(Fail::System(libc::EINVAL))?;
+    ok(p, Term::small(port.into()))
+}
+
+#[bif("prim_net:nif_getservbyport/2", since = 27, dirty_io)]
+fn getservbyport(p: &mut Process, port: Term, protocol: Term) -> BifResult {
+    let done = service_at_port(p, port, protocol);
+    answer(p, done)
+}
+
+/// Only the lowest 16 bits of the number count.
+fn service_at_port(p: &mut Process, port: Term, protocol: Term) -> Done {
+    let unknown = Fail::System(libc::EINVAL);
+    let Ok(port) = integer::<u32>(port) else { return Err(unknown) };
+    let protocol = service_protocol(protocol)?;
+    let Some(name) = crate::inet::interfaces::service_name(port as u16, protocol.as_deref()) else {
+        return Err(unknown);
+    };
+    let name = p.byte_list(&name, Term::NIL);
+    ok(p, name)
+}
+
 #[bif("prim_net:nif_getifaddrs/1", dirty_cpu)]
 fn getifaddrs(p: &mut Process, options: Term) -> BifResult {
     let namespace = options.is_map().then(|| map::get(options, key(atom!("netns")))).flatten();
