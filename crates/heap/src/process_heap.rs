@@ -5,6 +5,7 @@ use crate::fragment::Fragment;
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use swarmrt_term::Alloc;
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::refusal::{self, handled};
@@ -109,20 +110,44 @@ impl Block {
             block.give_back();
         }
     }
+    /// Gives the pages of a large block back to the system at once: many of them would be waiting
+    /// otherwise until the allocator does so.
+    fn clear_pages(&self) {
+        if self.capacity < RETURNED_WORDS_MIN {
+            return;
+        }
+        let first = (self.start as usize).next_multiple_of(PAGE_BYTES);
+        let end = (self.start as usize + self.capacity * 8) & !(PAGE_BYTES - 1);
+        // SAFETY: whole pages of a block that nobody reads any more, which read as zeros from now
+        // on; where the system refuses, they stay as they are.
+        unsafe { libc::madvise(first as *mut _, end - first, libc::MADV_DONTNEED) };
+    }
     fn give_back(self) {
         if !self.start.is_null() {
+            self.clear_pages();
             // SAFETY: allocated by `new` with this size.
             unsafe { dealloc(self.start.cast(), Self::layout(self.capacity)) };
         }
     }
 }
 
+/// Words of the smallest block whose pages go back to the system when it is freed.
+const RETURNED_WORDS_MIN: usize = 1 << 15;
+/// Bytes of a page, or of several.
+const PAGE_BYTES: usize = 4096;
+
 /// Sizes of blocks that a thread keeps when they are freed, for its next requests. A collecting
 /// process needs blocks of much the same sizes again and again; where the allocator has given their
 /// memory back meanwhile, the system's zeroing of new pages takes longer than the collection.
 const SPARE_WORDS: std::ops::RangeInclusive<usize> = 1 << 11..=SPARE_WORDS_MAX;
 /// Words that a thread keeps at most.
-const SPARE_WORDS_MAX: usize = 1 << 19;
+const SPARE_WORDS_MAX: usize = 1 << 21;
+/// Words that a thread keeps at most while all threads together keep more than
+/// [`KEPT_WORDS_MAX`].
+const CROWDED_WORDS_MAX: usize = 1 << 19;
+const KEPT_WORDS_MAX: usize = 1 << 23;
+/// Words that all threads keep.
+static KEPT_WORDS: AtomicUsize = AtomicUsize::new(0);
 /// Blocks that a thread keeps at most.
 const SPARES_MAX: usize = 8;
 
@@ -166,9 +191,10 @@ impl Spare {
             }
             let at = spare.count;
             spare.words += block.capacity;
+            let kept = KEPT_WORDS.fetch_add(block.capacity, Ordering::Relaxed) + block.capacity;
             spare.blocks[at] = block;
             spare.count += 1;
-            spare.shrink(SPARE_WORDS_MAX);
+            spare.shrink(if kept > KEPT_WORDS_MAX { CROWDED_WORDS_MAX } else { SPARE_WORDS_MAX });
         });
         if let Some(block) = block {
             block.give_back();
@@ -179,6 +205,7 @@ impl Spare {
         self.count -= 1;
         let block = std::mem::replace(&mut self.blocks[self.count], Block::EMPTY);
         self.words -= block.capacity;
+        KEPT_WORDS.fetch_sub(block.capacity, Ordering::Relaxed);
         block
     }
     /// Gives back the oldest until no more than `words` are left.
