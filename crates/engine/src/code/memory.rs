@@ -27,6 +27,8 @@ struct Chunk {
     bytes: usize,
     /// What is free, in the order of offsets; no two touch.
     free: Vec<Range<usize>>,
+    /// The writable mapping has pages: they count as memory of the process a second time.
+    is_written: bool,
     /// Dropped before the memory is given back.
     unwinding: Option<Description>,
 }
@@ -75,6 +77,7 @@ impl Chunk {
                 executable: executable.cast(),
                 bytes,
                 free: std::iter::once(0..bytes).collect(),
+                is_written: false,
                 unwinding,
             })
         }
@@ -105,6 +108,14 @@ impl Chunk {
                 self.free[first].end = end;
                 self.free.remove(first + 1);
             }
+        }
+    }
+    /// Takes the pages out of the writable mapping, which finds them again when it is written to.
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.is_written) {
+            // SAFETY: the mapping is ours. It is one of a file, which keeps what was written; where
+            // the system refuses, the pages stay.
+            unsafe { libc::madvise(self.writable.cast(), self.bytes, libc::MADV_DONTNEED) };
         }
     }
     fn is_unused(&self) -> bool {
@@ -158,6 +169,8 @@ impl CodeMemory {
         let (address, offset) = match found {
             Some(found) => found,
             None => {
+                // The others are full, mostly.
+                chunks.values_mut().for_each(Chunk::settle);
                 let mut chunk = Chunk::new(bytes.next_multiple_of(CHUNK_BYTES))?;
                 let offset = chunk.take(bytes).expect("it is large enough");
                 let address = chunk.executable as u64;
@@ -173,9 +186,10 @@ impl CodeMemory {
     /// When `code` is longer than the memory.
     pub fn fill(&self, code: &[u8]) {
         assert!(code.len() <= self.bytes, "as much as was asked for");
-        let chunks = CHUNKS.lock();
+        let mut chunks = CHUNKS.lock();
         let (&address, chunk) =
-            chunks.range(..=self.address).next_back().expect("it lies in a chunk");
+            chunks.range_mut(..=self.address).next_back().expect("it lies in a chunk");
+        chunk.is_written = true;
         // SAFETY: the chunk has room there, which is this memory's alone.
         unsafe {
             chunk
