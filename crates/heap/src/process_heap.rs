@@ -113,7 +113,7 @@ impl Block {
     /// Gives the pages of a large block back to the system at once: many of them would be waiting
     /// otherwise until the allocator does so.
     fn clear_pages(&self) {
-        if self.capacity < RETURNED_WORDS_MIN {
+        if !RETURNED_WORDS.contains(&self.capacity) {
             return;
         }
         let first = (self.start as usize).next_multiple_of(PAGE_BYTES);
@@ -131,8 +131,9 @@ impl Block {
     }
 }
 
-/// Words of the smallest block whose pages go back to the system when it is freed.
-const RETURNED_WORDS_MIN: usize = 1 << 15;
+/// Sizes of blocks whose pages go back to the system when they are freed. A process with a larger
+/// one mostly asks for another like it before the allocator gives the first one back.
+const RETURNED_WORDS: std::ops::RangeInclusive<usize> = 1 << 15..=1 << 22;
 /// Bytes of a page, or of several.
 const PAGE_BYTES: usize = 4096;
 
