@@ -46,8 +46,8 @@ const LARGE_WORDS: usize = 8 << 10;
 /// A block may have this many times the words that it shows.
 const HIDDEN_MAX: usize = 3;
 
-/// A heap packed for hibernation may have this part of what is live as room left over.
-const FIT_PARTS: usize = 16;
+/// A heap that is packed for hibernation may leave room for one word in this many live ones.
+const LIVE_WORDS_PER_SPARE: usize = 16;
 
 struct Space {
     top: *mut u64,
@@ -117,7 +117,7 @@ struct Collector {
     /// The block that is being emptied, where most of what moves is.
     from: Area,
     /// The block that it is emptied into.
-    moved: Area,
+    to: Area,
     /// Addresses that stay where they are (the old generation, in a minor collection).
     kept: Area,
     /// Addresses that are promoted.
@@ -207,9 +207,7 @@ impl Collector {
     /// Whether what lies outside the block that is being emptied is not to be moved.
     #[inline(always)]
     fn stays(&self, address: usize) -> bool {
-        self.moved.contains(address)
-            || self.literals.contains(address)
-            || self.kept.contains(address)
+        self.to.contains(address) || self.literals.contains(address) || self.kept.contains(address)
     }
 
     /// Moves the cell `from` that `slot` points at, and the cells of its tail that lie in the same
@@ -540,7 +538,7 @@ impl Heap {
                 sources: Sources::of(self),
                 literals: literal_range().into(),
                 from: (self.block.start as usize..self.top as usize).into(),
-                moved: target.addresses().into(),
+                to: target.addresses().into(),
                 kept: (self.old.start as usize..self.old.end as usize).into(),
                 aged: aged.into(),
                 young: Space { top: target.start, scanned: target.start },
@@ -578,7 +576,7 @@ impl Heap {
                 sources: Sources::of(self),
                 literals: literal_range().into(),
                 from: (self.block.start as usize..self.top as usize).into(),
-                moved: target.addresses().into(),
+                to: target.addresses().into(),
                 kept: (self.old.start as usize..self.old.end as usize).into(),
                 aged: (0..0).into(),
                 young: Space { top: target.start, scanned: target.start },
@@ -622,7 +620,7 @@ impl Heap {
                 sources,
                 literals: literal_range().into(),
                 from: if old_part.len() > heap_part.len() { old_part } else { heap_part }.into(),
-                moved: target.addresses().into(),
+                to: target.addresses().into(),
                 kept: (0..0).into(),
                 aged: (0..usize::MAX).into(),
                 young: Space { top: self.block.start, scanned: self.block.start },
@@ -695,7 +693,7 @@ impl Heap {
                 sources: Sources::of(self),
                 literals: literal_range().into(),
                 from: (self.old.start as usize..self.old_top as usize).into(),
-                moved: target.addresses().into(),
+                to: target.addresses().into(),
                 kept: (self.block.start as usize..self.block.end as usize).into(),
                 aged: (0..usize::MAX).into(),
                 young: Space { top: self.block.start, scanned: self.block.start },
@@ -727,7 +725,7 @@ impl Heap {
                 sources,
                 literals: literal_range().into(),
                 from: heap_part.into(),
-                moved: self.block.addresses().into(),
+                to: self.block.addresses().into(),
                 kept: (0..0).into(),
                 aged: (0..0).into(),
                 young: Space { top: self.block.start, scanned: self.block.start },
@@ -743,11 +741,10 @@ impl Heap {
             }
             from.free();
             self.old.free();
-            self.old = Block::EMPTY;
             self.old_top = std::ptr::null_mut();
             self.free_fragments();
             let live = self.used_words();
-            if self.block.capacity() > live + room + live / FIT_PARTS {
+            if self.block.capacity() > live + room + live / LIVE_WORDS_PER_SPARE {
                 self.fit_young(live + room, roots);
             }
         }

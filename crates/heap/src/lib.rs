@@ -9,6 +9,7 @@ pub mod copy;
 pub mod depart;
 pub mod fragment;
 pub mod literal;
+mod pages;
 pub mod process_heap;
 
 pub use copy::{Sharing, copy_term, copy_whole, size_whole, size_words};

@@ -1,6 +1,7 @@
 //! The literal area: constants of loaded modules and persistent terms, in one reserved range of
 //! addresses, so that the collector knows them by one comparison.
 
+use crate::pages::give_back_pages;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,6 @@ const RESERVED_BYTES_MIN: usize = 32 << 20;
 const STEP_BYTES: usize = 1 << 20;
 /// Free stretches from this size on give their memory back to the operating system.
 const GIVEN_BACK_BYTES_MIN: usize = 256 << 10;
-const PAGE_BYTES: usize = 4096;
 
 struct Region {
     base: usize,
@@ -134,9 +134,8 @@ impl Region {
         }
         state.free.insert(start, end - start);
         if end - start >= GIVEN_BACK_BYTES_MIN {
-            let (first, last) = (start.next_multiple_of(PAGE_BYTES), end / PAGE_BYTES * PAGE_BYTES);
-            // SAFETY: whole pages of a free stretch; they read as zero when they are used again.
-            unsafe { libc::madvise(first as *mut _, last - first, libc::MADV_DONTNEED) };
+            // SAFETY: the stretch is free.
+            unsafe { give_back_pages(start..end) };
         }
     }
 }

@@ -2,6 +2,7 @@
 //! generation, and fragments not yet folded in.
 
 use crate::fragment::Fragment;
+use crate::pages::give_back_pages;
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -110,32 +111,23 @@ impl Block {
             block.give_back();
         }
     }
-    /// Gives the pages of a large block back to the system at once: many of them would be waiting
-    /// otherwise until the allocator does so.
-    fn clear_pages(&self) {
-        if !RETURNED_WORDS.contains(&self.capacity) {
+    fn give_back(self) {
+        if self.start.is_null() {
             return;
         }
-        let first = (self.start as usize).next_multiple_of(PAGE_BYTES);
-        let end = (self.start as usize + self.capacity * 8) & !(PAGE_BYTES - 1);
-        // SAFETY: whole pages of a block that nobody reads any more, which read as zeros from now
-        // on; where the system refuses, they stay as they are.
-        unsafe { libc::madvise(first as *mut _, end - first, libc::MADV_DONTNEED) };
-    }
-    fn give_back(self) {
-        if !self.start.is_null() {
-            self.clear_pages();
-            // SAFETY: allocated by `new` with this size.
-            unsafe { dealloc(self.start.cast(), Self::layout(self.capacity)) };
+        // SAFETY: allocated by `new` with this size, and nobody reads it any more.
+        unsafe {
+            if RETURNED_WORDS.contains(&self.capacity) {
+                give_back_pages(self.addresses());
+            }
+            dealloc(self.start.cast(), Self::layout(self.capacity));
         }
     }
 }
 
-/// Sizes of blocks whose pages go back to the system when they are freed. A process with a larger
-/// one mostly asks for another like it before the allocator gives the first one back.
+/// Words of the blocks whose pages go back to the system as soon as they are freed, rather than when
+/// the allocator comes to it. A process with a larger block mostly asks for another like it before.
 const RETURNED_WORDS: std::ops::RangeInclusive<usize> = 1 << 15..=1 << 22;
-/// Bytes of a page, or of several.
-const PAGE_BYTES: usize = 4096;
 
 /// Sizes of blocks that a thread keeps when they are freed, for its next requests. A collecting
 /// process needs blocks of much the same sizes again and again; where the allocator has given their

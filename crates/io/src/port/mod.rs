@@ -161,21 +161,22 @@ impl Ports {
     /// A number that no open port has. After the highest they begin anew.
     fn next_id(&self) -> u64 {
         loop {
-            let id =
-                (self.next.fetch_add(1, Ordering::Relaxed) + 1) & ((1 << port_number_bits()) - 1);
+            let id = Self::number_after(self.next.fetch_add(1, Ordering::Relaxed));
             if !self.table.read().contains_key(&id) {
                 return id;
             }
         }
     }
+    fn number_after(number: u64) -> u64 {
+        number.wrapping_add(1) & ((1 << port_number_bits()) - 1)
+    }
     fn next_number(&self, from: Option<u64>) -> u64 {
         if let Some(from) = from {
             self.next.store(from.wrapping_sub(1), Ordering::Relaxed);
         }
-        let mask = (1 << port_number_bits()) - 1;
-        let mut free = self.next.load(Ordering::Relaxed).wrapping_add(1) & mask;
+        let mut free = Self::number_after(self.next.load(Ordering::Relaxed));
         while self.table.read().contains_key(&free) {
-            free = (free + 1) & mask;
+            free = Self::number_after(free);
         }
         free
     }
