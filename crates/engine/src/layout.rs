@@ -137,6 +137,8 @@ pub const Y_FLOATS: i32 = (STATE + offset_of!(NativeState, y_floats)) as i32;
 pub const HEAP_FLOATS: i32 = (STATE + offset_of!(NativeState, heap_floats)) as i32;
 /// To `NativeState::arity`.
 pub const ARITY: i32 = (STATE + offset_of!(NativeState, arity)) as i32;
+/// To `NativeState::literals`.
+pub const LITERALS: i32 = (STATE + offset_of!(NativeState, literals)) as i32;
 /// To the first byte of `NativeState::map_hints`.
 pub const MAP_HINTS: i32 = (STATE + offset_of!(NativeState, map_hints)) as i32;
 /// To the first word of `NativeState::scratch`.

@@ -73,6 +73,8 @@ pub struct NativeState {
     pub ticks: i32,
     /// Reductions from one sample to the next.
     pub sample_interval_reductions: i32,
+    /// Where literals begin ([`swarmrt_heap::literal_range`]).
+    pub literals: u64,
     /// Operands of the assist that is being called.
     pub scratch: [u64; SCRATCH_WORDS],
     /// Where keys were found last in flat maps. A place in the code has one for each of its keys,
@@ -99,6 +101,7 @@ impl NativeState {
             outcome: None,
             ticks: 0,
             sample_interval_reductions: NativeState::INTERVAL_MIN,
+            literals: swarmrt_heap::literal_range().start as u64,
             scratch: [0; SCRATCH_WORDS],
             map_hints: [0; MAP_HINTS],
         }

@@ -14,7 +14,9 @@ pub mod process_heap;
 
 pub use copy::{Sharing, copy_term, copy_whole, size_whole, size_words};
 pub use fragment::Fragment;
-pub use literal::{Leaving, LiteralArea, begin_leaving, end_leaving, is_literal};
+pub use literal::{
+    LITERAL_BYTES_MAX, Leaving, LiteralArea, begin_leaving, end_leaving, is_literal, literal_range,
+};
 pub use process_heap::{Heap, OutOfMemory, free_spare};
 
 #[cfg(test)]

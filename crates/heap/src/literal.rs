@@ -10,8 +10,8 @@ use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::refusal;
 use swarmrt_term::{Alloc, Term};
 
-/// Where there is room for it; else what there is room for.
-const RESERVED_BYTES_MAX: usize = 8 << 30;
+/// The bytes that are reserved, where there is room for them; else it is fewer.
+pub const LITERAL_BYTES_MAX: usize = 8 << 30;
 const RESERVED_BYTES_MIN: usize = 32 << 20;
 /// Memory is made accessible in steps of this size.
 const STEP_BYTES: usize = 1 << 20;
@@ -72,12 +72,12 @@ fn wanted_bytes() -> usize {
     let known = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } == 0
         && limit.rlim_cur != libc::RLIM_INFINITY;
     if !known {
-        return RESERVED_BYTES_MAX;
+        return LITERAL_BYTES_MAX;
     }
     let bytes = usize::try_from(limit.rlim_cur / 4)
-        .unwrap_or(RESERVED_BYTES_MAX)
+        .unwrap_or(LITERAL_BYTES_MAX)
         .next_multiple_of(STEP_BYTES);
-    bytes.clamp(RESERVED_BYTES_MIN, RESERVED_BYTES_MAX)
+    bytes.clamp(RESERVED_BYTES_MIN, LITERAL_BYTES_MAX)
 }
 
 /// Whether the term points into the region of literals, of whatever machine.

@@ -29,6 +29,18 @@ struct SharedHead {
 /// Bytes between the address that is a buffer's raw word and the buffer's own bytes.
 pub const SHARED_HEAD_BYTES: usize = size_of::<SharedHead>();
 
+/// From the address that is a buffer's raw word to what machine code reads and writes, in bytes.
+pub mod shared_head {
+    use super::SharedHead;
+    use std::mem::offset_of;
+    /// Word that counts the references.
+    pub const REFERENCES: usize = offset_of!(SharedHead, references);
+    /// Word with the bytes that there is room for.
+    pub const CAPACITY: usize = offset_of!(SharedHead, capacity);
+    /// Word with the bits in use; something else than a count for memory that holds no binary.
+    pub const USED_BITS: usize = offset_of!(SharedHead, used_bits);
+}
+
 /// Set in [`SharedHead::used_bits`] of memory that has a number, by which references name it.
 const NUMBERED: usize = 1 << 63;
 /// Set together with [`NUMBERED`] where a [`Finish`] is called in place of freeing the memory.

@@ -429,8 +429,13 @@ struct OwnBinary {
 }
 
 impl OwnBinary {
+    /// The first `source_bits` of a bitstring, where it has no more.
     #[inline]
     fn of(source: Term, source_bits: usize) -> Option<OwnBinary> {
+        OwnBinary::of_any(source).filter(|own| own.bits == source_bits)
+    }
+    #[inline]
+    fn of_any(source: Term) -> Option<OwnBinary> {
         if !source.is_boxed() || !source.boxed_header().has(Subtag::SharedBin) || is_literal(source)
         {
             return None;
@@ -442,9 +447,28 @@ impl OwnBinary {
                 std::mem::ManuallyDrop::new(SharedBytes::from_raw(*at.add(shared_bin::SHARED)));
             (*at.add(shared_bin::BIT_SIZE) as usize, *at.add(shared_bin::DATA_PTR) as usize, shared)
         };
-        let is_own =
-            bits == source_bits && data == shared.data() as usize && shared.references() == 1;
+        let is_own = data == shared.data() as usize && shared.references() == 1;
         is_own.then_some(OwnBinary { at, shared, bits })
+    }
+    /// Puts the lowest `bits` bits of a word behind whole bytes, where the buffer has room for a
+    /// word there.
+    #[inline]
+    fn add_word(&self, word: u64, bits: usize) -> bool {
+        let whole = self.bits / 8;
+        let has_room = bits > 0
+            && self.bits.is_multiple_of(8)
+            && whole + 8 <= self.shared.capacity()
+            && self.shared.try_extend(self.bits, self.bits + bits);
+        if has_room {
+            // SAFETY: the buffer has these bytes, and nobody else refers to it; the words of a
+            // shared binary.
+            unsafe {
+                let to = self.shared.data().add(whole).cast::<u64>();
+                to.write_unaligned((word << (64 - bits)).to_be());
+                *self.at.add(shared_bin::BIT_SIZE) = (self.bits + bits) as u64;
+            }
+        }
+        has_room
     }
     /// Room for `total` bits in all, in the buffer or in a new one; `None` where there is no
     /// memory.
@@ -494,10 +518,13 @@ impl Lengthened {
 
 /// As [`append_word`], for what a comprehension builds.
 pub fn append_own_word(p: &mut Process, source: Term, word: u64, bits: usize) -> Option<Term> {
-    let source_bits = source.as_bits().filter(|bits| bits.is_binary())?.bit_size;
-    let Some(own) = OwnBinary::of(source, source_bits) else {
+    let Some(own) = OwnBinary::of_any(source).filter(|own| own.bits.is_multiple_of(8)) else {
         return append_word(p, source, word, bits);
     };
+    if own.add_word(word, bits) {
+        return Some(source);
+    }
+    let source_bits = own.bits;
     let longer = own.extend(source_bits + bits)?;
     longer.writer(source_bits).word(word, bits);
     longer.finish(p);

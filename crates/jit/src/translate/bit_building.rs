@@ -7,7 +7,10 @@ use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use swarmrt_beam::instr::{BinaryPlan, FLAG_LITTLE, Instr, Segment, SegmentKind, Src};
 use swarmrt_engine::layout::{self};
 use swarmrt_engine::state::SCRATCH_WORDS;
-use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, heap_bin};
+use swarmrt_heap::LITERAL_BYTES_MAX;
+use swarmrt_term::binary::{
+    HEAP_BIN_BYTES_MAX, SHARED_HEAD_BYTES, heap_bin, shared_bin, shared_head,
+};
 use swarmrt_term::{Header, Subtag, Term};
 
 /// Bits that are put together, known now or when the code runs.
@@ -144,19 +147,87 @@ impl Translator<'_, '_> {
                     .last
                     .or(packed.full.first().map(|&word| (word, 64)))
                     .expect("there are fields");
-                let (word, bits) = (word.value(self), self.word(bits.into()));
+                let word = word.value(self);
                 let source = self.src(at, plan.segments[0].value);
-                let assists = &self.source.assists;
-                let is_own = plan.segments[0].kind == SegmentKind::PrivateAppend;
-                let append = if is_own { assists.append_own_word } else { assists.append_word };
-                let made = self.assisted(append as usize, &[source, word, bits]);
-                self.require_term(made, other);
-                made
+                if plan.segments[0].kind == SegmentKind::PrivateAppend {
+                    self.lengthen(at, source, word, bits, other)
+                } else {
+                    self.append(self.source.assists.append_word as usize, source, word, bits, other)
+                }
             }
             _ => self.heap_binary(packed, other),
         };
         self.set_known(plan.dst, binary, Fact::of(kind::BITS));
         Next::At(at + 1)
+    }
+    /// A bitstring and so many bits of a word behind it, by an assist; to `other` where it makes
+    /// none.
+    fn append(
+        &mut self,
+        assist: usize,
+        source: Value,
+        word: Value,
+        bits: u32,
+        other: Block,
+    ) -> Value {
+        let bits = self.word(bits.into());
+        let made = self.assisted(assist, &[source, word, bits]);
+        self.require_term(made, other);
+        made
+    }
+    /// A binary of whole bytes that nothing else refers to the buffer of, with so many bits of a
+    /// word behind it, where its buffer has room for a word: what `append_own_word` does otherwise.
+    fn lengthen(&mut self, at: u32, source: Value, word: Value, bits: u32, other: Block) -> Value {
+        let assist = self.source.assists.append_own_word as usize;
+        let slow = self.later(move |translator| {
+            let made = translator.append(assist, source, word, bits, other);
+            let Instr::BsCreateBin { plan } = translator.code()[at as usize] else {
+                unreachable!("asked for by one")
+            };
+            translator.set_known(plan.dst, made, Fact::of(kind::BITS));
+            let next = translator.target(at + 1);
+            translator.b.ins().jump(next, &[]);
+        });
+        let boxed = self.is_boxed(source);
+        self.require(boxed, slow);
+        let header = self.header_of(source);
+        let wanted = Header::new(Subtag::SharedBin, shared_bin::WORDS - 1).0 as i64;
+        let is_shared = self.b.ins().icmp_imm_s(IntCC::Equal, header, wanted);
+        self.require(is_shared, slow);
+        let registers = self.registers();
+        let literals = self.load(registers, layout::LITERALS);
+        let distance = self.b.ins().isub(source, literals);
+        let reserved = self.word(LITERAL_BYTES_MAX as u64);
+        let is_none = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, distance, reserved);
+        self.require(is_none, slow);
+        let size = self.load(source, layout::boxed(shared_bin::BIT_SIZE));
+        let data = self.load(source, layout::boxed(shared_bin::DATA_PTR));
+        let shared = self.load(source, layout::boxed(shared_bin::SHARED));
+        let used = self.load(shared, shared_head::USED_BITS as i32);
+        let references = self.load(shared, shared_head::REFERENCES as i32);
+        let capacity = self.load(shared, shared_head::CAPACITY as i32);
+        // Nothing is left of what must be equal, and of a byte that is not whole.
+        let bytes = self.b.ins().iadd_imm_s(shared, SHARED_HEAD_BYTES as i64);
+        let elsewhere = self.b.ins().bxor(data, bytes);
+        let others = self.b.ins().bxor_imm_s(references, 1);
+        let extended = self.b.ins().bxor(used, size);
+        let part = self.b.ins().band_imm_s(size, 7);
+        let not_alone = self.b.ins().bor(elsewhere, others);
+        let not_at_end = self.b.ins().bor(extended, part);
+        let differs = self.b.ins().bor(not_alone, not_at_end);
+        self.require_not(differs, slow);
+        let whole = self.b.ins().ushr_imm_s(size, 3);
+        let word_end = self.b.ins().iadd_imm_s(whole, 8);
+        let has_room = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, word_end, capacity);
+        self.require(has_room, slow);
+        let to = self.b.ins().iadd(data, whole);
+        let highest_first = self.b.ins().ishl_imm_s(word, i64::from(64 - bits));
+        let in_memory = self.b.ins().bswap(highest_first);
+        self.store(in_memory, to, 0);
+        let longer = self.b.ins().iadd_imm_s(size, i64::from(bits));
+        self.store(longer, shared, shared_head::USED_BITS as i32);
+        self.store(longer, source, layout::boxed(shared_bin::BIT_SIZE));
+        source
     }
     /// The bits of a field that is a small integer, the highest first; anything else is left to
     /// `other`.
