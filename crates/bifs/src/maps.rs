@@ -79,14 +79,14 @@ struct Underway;
 fn resumed(p: &mut Process) -> Option<[Term; 2]> {
     p.bif_state.take().map(|state| {
         state.downcast::<Underway>().expect("a built-in finds its own state");
-        let [first, second, ..] = std::mem::replace(&mut p.trap_args, [Term::NIL; 4]);
+        let [first, second, ..] = p.trap_args.take();
         [first, second]
     })
 }
 
 /// Lets others have their turn; the built-in is called again then.
 fn let_others(p: &mut Process, kept: [Term; 2]) -> BifResult {
-    p.trap_args[..2].copy_from_slice(&kept);
+    p.trap_args.put(&kept);
     p.bif_state = Some(Box::new(Underway));
     Err(BifExit::Yield)
 }

@@ -595,9 +595,8 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             }
                             Err(BifExit::Trap(export)) => {
                                 let count = export.mfa.arity as usize;
-                                x.copy_from_nonoverlapping(p.trap_args.as_ptr(), count);
-                                // They are roots: what stays here stays alive.
-                                p.trap_args = [Term::NIL; 4];
+                                let args = p.trap_args.take();
+                                x.copy_from_nonoverlapping(args.as_ptr(), count);
                                 $trap
                                 enter!(export.entry(), count);
                             }
@@ -618,8 +617,8 @@ pub(crate) unsafe fn run<const STEP: bool>(
                                 leave!(Outcome::Wait);
                             }
                             Err(BifExit::Hibernate) => {
-                                let mut start = [p.trap_args[0], p.trap_args[1], p.trap_args[2]];
-                                p.trap_args = [Term::NIL; 4];
+                                let [module, function, args, _] = p.trap_args.take();
+                                let mut start = [module, function, args];
                                 // The stack is dropped: the process begins anew when it wakes.
                                 p.heap.stop = p.heap.stack_base().sub(1);
                                 *p.heap.stop = p.vm.code.process_end() as u64;

@@ -93,7 +93,7 @@ fn finish(p: &mut Process, mut env: Env, result: Term) -> BifResult {
     }
     if let Some((function, args)) = env.take_scheduled() {
         drop(env);
-        p.trap_args[0] = args;
+        p.trap_args.put(&[args]);
         p.scheduled = Some(Box::new(Scheduled { function }));
         return Err(BifExit::Yield);
     }

@@ -280,7 +280,7 @@ fn alias_1(p: &mut Process, options: Term) -> BifResult {
     let value = p.vm.next_alias(p.id());
     p.relations.add_alias(value, mode);
     if priority {
-        p.relations.priority_aliases.insert(value.id, ());
+        p.relations.set_priority_alias(value.id);
     }
     Ok(value.to_term(&mut p.heap))
 }

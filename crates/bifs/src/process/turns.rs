@@ -13,7 +13,7 @@ fn hibernate(p: &mut Process, module: Term, function: Term, args: Term) -> BifRe
     if args.list_len().is_some_and(|count| count > ARGUMENTS_MAX) {
         return Err(BifExit::SYSTEM_LIMIT);
     }
-    p.trap_args[..3].copy_from_slice(&[module, function, args]);
+    p.trap_args.put(&[module, function, args]);
     Err(BifExit::Hibernate)
 }
 

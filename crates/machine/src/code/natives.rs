@@ -71,7 +71,7 @@ pub trait Library: Any + Send + Sync {
 
 /// A function that a library has scheduled (`enif_schedule_nif`), to be called in place of the body
 /// that the process stands at. Its arguments are the elements of the tuple in
-/// `Process::trap_args[0]`.
+/// `Process::trap_args`, as the first.
 pub struct Scheduled {
     pub function: NifEntry,
 }
@@ -126,7 +126,7 @@ impl Native {
 #[cold]
 fn call_scheduled(p: &mut Process) -> Option<Term> {
     let Some(scheduled) = p.scheduled.take() else { unreachable!("just seen") };
-    let args = std::mem::replace(&mut p.trap_args[0], Term::NIL);
+    let [args, ..] = p.trap_args.take();
     let args =
         args.as_tuple().expect("the arguments of a scheduled function are a tuple").elements();
     scheduled.function.call(p, args)

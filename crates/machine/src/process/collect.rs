@@ -35,10 +35,14 @@ impl Process {
     /// for live X registers of a process that is running.
     fn with_roots<R>(&mut self, with: impl FnOnce(&mut Heap, &mut [&mut [Term]]) -> R) -> R {
         let mut single = [self.group_leader, self.exception.reason, self.exception.trace];
-        let (keys, values) = (&mut self.dictionary.keys, &mut self.dictionary.values);
         let result = with(
             &mut self.heap,
-            &mut [self.saved.terms_mut(), keys, values, &mut self.trap_args, &mut single],
+            &mut [
+                self.saved.terms_mut(),
+                self.dictionary.terms_mut(),
+                self.trap_args.terms_mut(),
+                &mut single,
+            ],
         );
         [self.group_leader, self.exception.reason, self.exception.trace] = single;
         result
@@ -70,9 +74,9 @@ impl Process {
         let mut single = [self.group_leader, self.exception.reason, self.exception.trace];
         let mut young_pairs =
             if self.heap.is_major_next(major) { None } else { self.dictionary.young_pairs() };
-        let (keys, values): (&mut [Term], &mut [Term]) = match &mut young_pairs {
-            Some(pairs) => (pairs, &mut []),
-            None => (&mut self.dictionary.keys, &mut self.dictionary.values),
+        let pairs = match &mut young_pairs {
+            Some(pairs) => pairs,
+            None => self.dictionary.terms_mut(),
         };
         // SAFETY: the caller's; these are all the places that hold terms of the process, but for
         // pairs of the dictionary that a minor collection does not move.
@@ -80,9 +84,8 @@ impl Process {
             let roots: &mut [&mut [Term]] = &mut [
                 registers,
                 self.saved.terms_mut(),
-                keys,
-                values,
-                &mut self.trap_args,
+                pairs,
+                self.trap_args.terms_mut(),
                 &mut single,
             ];
             self.heap.try_collect(need, roots, major)
@@ -111,15 +114,13 @@ impl Process {
     /// As for [`Process::collect`].
     pub unsafe fn collect_to_fit(&mut self, registers: &mut [Term]) {
         let mut leader = [self.group_leader, self.exception.reason, self.exception.trace];
-        let (keys, values) = (&mut self.dictionary.keys, &mut self.dictionary.values);
         // SAFETY: the caller's.
         unsafe {
             let roots: &mut [&mut [Term]] = &mut [
                 registers,
                 self.saved.terms_mut(),
-                keys,
-                values,
-                &mut self.trap_args,
+                self.dictionary.terms_mut(),
+                self.trap_args.terms_mut(),
                 &mut leader,
             ];
             self.heap.collect_to_fit(roots);

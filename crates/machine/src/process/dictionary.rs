@@ -6,12 +6,18 @@ use swarmrt_term::compare::equal_exact;
 /// The process dictionary: pairs in the order of insertion, with an index once there are many.
 #[derive(Default)]
 pub struct Dictionary {
-    pub(super) keys: Vec<Term>,
-    pub(super) values: Vec<Term>,
-    /// `None` while pairs are few.
-    written: Option<Box<Written>>,
+    pairs: Vec<[Term; 2]>,
+    /// `None` while there have been few pairs.
+    many: Option<Box<Many>>,
+}
+
+/// What a dictionary of many pairs has besides them.
+#[derive(Default)]
+struct Many {
     /// Hash and position of every key, at the hash's place or after it; empty while pairs are few.
     index: Vec<Option<(u32, u32)>>,
+    /// `None` before the first write since there are many.
+    written: Option<Written>,
 }
 
 /// Which pairs of a dictionary can refer to the young generation: what is written is promoted by
@@ -32,33 +38,21 @@ fn index_hash(key: Term) -> u32 {
 /// Keys that are searched one by one.
 const DICTIONARY_SCAN_MAX: usize = 12;
 
-impl Dictionary {
-    fn position(&self, key: Term) -> Option<usize> {
-        if !self.index.is_empty() {
-            return self
-                .index_slot(key)
-                .and_then(|slot| self.index[slot])
-                .map(|(_, at)| at as usize);
-        }
-        if key.is_immediate() {
-            return self.keys.iter().position(|&other| other == key);
-        }
-        self.keys.iter().position(|&other| equal_exact(other, key))
-    }
+impl Many {
     /// Where the index has the key.
-    fn index_slot(&self, key: Term) -> Option<usize> {
+    fn slot(&self, pairs: &[[Term; 2]], key: Term) -> Option<usize> {
         let mask = self.index.len() - 1;
         let hash = index_hash(key);
         let mut slot = hash as usize & mask;
         while let Some((other, at)) = self.index[slot] {
-            if other == hash && equal_exact(self.keys[at as usize], key) {
+            if other == hash && equal_exact(pairs[at as usize][0], key) {
                 return Some(slot);
             }
             slot = (slot + 1) & mask;
         }
         None
     }
-    fn index_insert(&mut self, hash: u32, at: u32) {
+    fn insert(&mut self, hash: u32, at: u32) {
         let mask = self.index.len() - 1;
         let mut slot = hash as usize & mask;
         while self.index[slot].is_some() {
@@ -67,7 +61,7 @@ impl Dictionary {
         self.index[slot] = Some((hash, at));
     }
     /// Takes an entry out, and moves those after it that would not be found any more.
-    fn index_remove(&mut self, mut slot: usize) {
+    fn remove(&mut self, mut slot: usize) {
         let mask = self.index.len() - 1;
         self.index[slot] = None;
         let mut next = slot;
@@ -81,29 +75,51 @@ impl Dictionary {
             }
         }
     }
-    /// Makes the index anew, with room for as many keys again.
-    fn rebuild_index(&mut self) {
-        let before = std::mem::replace(
-            &mut self.index,
-            vec![None; (self.keys.len() * 4).next_power_of_two()],
-        );
-        // The last key is new.
+    /// The last of the pairs is new. Makes the index anew where it lacks room, with room for as
+    /// many keys again.
+    fn add_last(&mut self, pairs: &[[Term; 2]]) {
+        if pairs.len() * 2 <= self.index.len() {
+            self.insert(index_hash(pairs[pairs.len() - 1][0]), pairs.len() as u32 - 1);
+            return;
+        }
+        let room = vec![None; (pairs.len() * 4).next_power_of_two()];
+        let before = std::mem::replace(&mut self.index, room);
         let known = before.iter().flatten().count();
         for (hash, at) in before.into_iter().flatten() {
-            self.index_insert(hash, at);
+            self.insert(hash, at);
         }
-        for at in known..self.keys.len() {
-            self.index_insert(index_hash(self.keys[at]), at as u32);
+        for (at, [key, _]) in pairs.iter().enumerate().skip(known) {
+            self.insert(index_hash(*key), at as u32);
         }
+    }
+}
+
+impl Dictionary {
+    /// What the index is part of, where there is one.
+    fn indexed(&self) -> Option<&Many> {
+        self.many.as_deref().filter(|many| !many.index.is_empty())
+    }
+    fn position(&self, key: Term) -> Option<usize> {
+        if let Some(many) = self.indexed() {
+            return many
+                .slot(&self.pairs, key)
+                .and_then(|slot| many.index[slot])
+                .map(|(_, at)| at as usize);
+        }
+        if key.is_immediate() {
+            return self.pairs.iter().position(|&[other, _]| other == key);
+        }
+        self.pairs.iter().position(|&[other, _]| equal_exact(other, key))
     }
     /// Notes that a pair changes.
     fn write(&mut self, at: usize) {
-        let count = self.keys.len();
-        if self.written.is_none() && count <= DICTIONARY_SCAN_MAX {
+        let count = self.pairs.len();
+        let few = count <= DICTIONARY_SCAN_MAX;
+        if few && self.many.as_ref().is_none_or(|many| many.written.is_none()) {
             return;
         }
-        let all = || Box::new(Written { now: (0..count as u32).collect(), before: Vec::new() });
-        let now = &mut self.written.get_or_insert_with(all).now;
+        let all = || Written { now: (0..count as u32).collect(), before: Vec::new() };
+        let now = &mut self.many.get_or_insert_default().written.get_or_insert_with(all).now;
         if now.last() != Some(&(at as u32)) {
             now.push(at as u32);
             // Pairs that are written again and again do not fill the memory.
@@ -115,10 +131,10 @@ impl Dictionary {
     }
     /// Positions of pairs that can refer to the young generation, some twice; `None`: all.
     fn young_positions(&self) -> Option<impl Iterator<Item = usize> + use<'_>> {
-        let written = self
-            .written
-            .as_ref()
-            .filter(|written| 2 * (written.now.len() + written.before.len()) < self.keys.len())?;
+        let written =
+            self.many.as_ref()?.written.as_ref().filter(|written| {
+                2 * (written.now.len() + written.before.len()) < self.pairs.len()
+            })?;
         // The last pair may have been taken out since.
         Some(
             written
@@ -126,46 +142,45 @@ impl Dictionary {
                 .iter()
                 .chain(&written.before)
                 .map(|&at| at as usize)
-                .filter(|&at| at < self.keys.len()),
+                .filter(|&at| at < self.pairs.len()),
         )
+    }
+    /// All keys and values.
+    pub(super) fn terms_mut(&mut self) -> &mut [Term] {
+        self.pairs.as_flattened_mut()
     }
     /// The pairs that a minor collection has to look at, each key in front of its value; `None`:
     /// all.
     pub(super) fn young_pairs(&self) -> Option<Vec<Term>> {
-        Some(self.young_positions()?.flat_map(|at| [self.keys[at], self.values[at]]).collect())
+        Some(self.young_positions()?.flat_map(|at| self.pairs[at]).collect())
     }
     /// After a collection: where [those pairs](Dictionary::young_pairs) are now.
     pub(super) fn collected(&mut self, young: Option<Vec<Term>>) {
         if let Some(young) = young {
             let positions: Vec<usize> = self.young_positions().into_iter().flatten().collect();
             for (at, pair) in positions.into_iter().zip(young.chunks_exact(2)) {
-                (self.keys[at], self.values[at]) = (pair[0], pair[1]);
+                self.pairs[at] = [pair[0], pair[1]];
             }
         }
-        if let Some(written) = &mut self.written {
+        if let Some(written) = self.many.as_mut().and_then(|many| many.written.as_mut()) {
             std::mem::swap(&mut written.before, &mut written.now);
             written.now.clear();
         }
     }
     /// The value of a key (`get/1`); `None` where the key is missing.
     pub fn get(&self, key: Term) -> Option<Term> {
-        self.position(key).map(|at| self.values[at])
+        self.position(key).map(|at| self.pairs[at][1])
     }
     /// Sets the value of a key (`put/2`). Returns the value before; `None` for a new key.
     pub fn put(&mut self, key: Term, value: Term) -> Option<Term> {
         if let Some(at) = self.position(key) {
             self.write(at);
-            return Some(std::mem::replace(&mut self.values[at], value));
+            return Some(std::mem::replace(&mut self.pairs[at][1], value));
         }
-        self.write(self.keys.len());
-        self.keys.push(key);
-        self.values.push(value);
-        if !self.index.is_empty() || self.keys.len() > DICTIONARY_SCAN_MAX {
-            if self.keys.len() * 2 > self.index.len() {
-                self.rebuild_index();
-            } else {
-                self.index_insert(index_hash(key), self.keys.len() as u32 - 1);
-            }
+        self.write(self.pairs.len());
+        self.pairs.push([key, value]);
+        if self.indexed().is_some() || self.pairs.len() > DICTIONARY_SCAN_MAX {
+            self.many.get_or_insert_default().add_last(&self.pairs);
         }
         None
     }
@@ -173,19 +188,20 @@ impl Dictionary {
     /// takes the place of the one removed.
     pub fn erase(&mut self, key: Term) -> Option<Term> {
         let at = self.position(key)?;
-        if !self.index.is_empty() {
-            let last = self.keys[self.keys.len() - 1];
-            let slot = self.index_slot(key).expect("every key is in the index");
-            let last_slot = self.index_slot(last).expect("every key is in the index");
+        if let Some(many) = self.many.as_mut().filter(|many| !many.index.is_empty()) {
+            let [last, _] = self.pairs[self.pairs.len() - 1];
+            let slot = many.slot(&self.pairs, key).expect("every key is in the index");
+            let last_slot = many.slot(&self.pairs, last).expect("every key is in the index");
             // The last pair takes the place of the one that goes.
-            self.index[last_slot].as_mut().expect("just found").1 = at as u32;
-            self.index_remove(slot);
+            many.index[last_slot].as_mut().expect("just found").1 = at as u32;
+            many.remove(slot);
         }
-        self.keys.swap_remove(at);
-        let value = self.values.swap_remove(at);
+        let [_, value] = self.pairs.swap_remove(at);
         self.write(at);
-        if self.keys.len() <= DICTIONARY_SCAN_MAX / 2 {
-            self.index = Vec::new();
+        if self.pairs.len() <= DICTIONARY_SCAN_MAX / 2
+            && let Some(many) = &mut self.many
+        {
+            many.index = Vec::new();
         }
         Some(value)
     }
@@ -195,15 +211,15 @@ impl Dictionary {
     }
     /// The pairs: in the order of insertion, except where a removal has moved one.
     pub fn iter(&self) -> impl Iterator<Item = (Term, Term)> + '_ {
-        self.keys.iter().copied().zip(self.values.iter().copied())
+        self.pairs.iter().map(|&[key, value]| (key, value))
     }
     /// Number of pairs.
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.pairs.len()
     }
     /// Whether there are no pairs.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.pairs.is_empty()
     }
 }
 

@@ -86,6 +86,14 @@ struct Alias {
     low: u32,
 }
 
+/// Through what priority messages come (OTP 28), but for monitors.
+#[derive(Default)]
+struct PriorityRelations {
+    aliases: Few<()>,
+    /// The links whose exit signals become priority messages.
+    links: Few<()>,
+}
+
 /// What a process has to do with others: links, monitors both ways, aliases. The process itself
 /// keeps them.
 #[derive(Default)]
@@ -98,10 +106,8 @@ pub struct Relations {
     pub monitored_by: Few<u64>,
     /// By the number of the reference.
     aliases: Few<Alias>,
-    /// The aliases through which priority messages come.
-    pub priority_aliases: Few<()>,
-    /// The links whose exit signals become priority messages.
-    pub priority_links: Few<()>,
+    /// What brings priority messages; `None` while nothing has.
+    priority: Option<Box<PriorityRelations>>,
     /// Relations to processes of other nodes; `None` while there have been none.
     pub remote: Option<Box<RemoteRelations>>,
 }
@@ -118,7 +124,10 @@ impl Relations {
     pub fn is_priority_link(&self, other: Term) -> bool {
         match RemotePid::of(other) {
             Some(pid) => self.is_priority_link_to(pid),
-            None => self.priority_links.contains_key(other.raw()),
+            None => self
+                .priority
+                .as_ref()
+                .is_some_and(|priority| priority.links.contains_key(other.raw())),
         }
     }
     /// Sets whether the exit signal of a link becomes a priority message. Nothing happens without a
@@ -127,9 +136,9 @@ impl Relations {
         if let Some(pid) = RemotePid::of(other) {
             self.set_priority_link_to(pid, priority);
         } else if priority && self.is_linked(other) {
-            self.priority_links.insert(other.raw(), ());
-        } else {
-            self.priority_links.remove(other.raw());
+            self.priority.get_or_insert_default().links.insert(other.raw(), ());
+        } else if let Some(priority) = &mut self.priority {
+            priority.links.remove(other.raw());
         }
     }
     /// Adds a link to a local process or port. `false` when there was one already.
@@ -141,12 +150,22 @@ impl Relations {
         if let Some(pid) = RemotePid::of(other) {
             return self.drop_link_to(pid);
         }
-        self.priority_links.remove(other.raw());
+        if let Some(priority) = &mut self.priority {
+            priority.links.remove(other.raw());
+        }
         self.links.remove(other.raw()).is_some()
     }
     /// Makes a reference an alias.
     pub fn add_alias(&mut self, reference: RefValue, mode: AliasMode) {
         self.aliases.insert(reference.id, Alias { mode, low: reference.low });
+    }
+    /// Has priority messages come through an alias.
+    pub fn set_priority_alias(&mut self, id: u64) {
+        self.priority.get_or_insert_default().aliases.insert(id, ());
+    }
+    /// Whether priority messages come through an alias.
+    pub fn is_priority_alias(&self, id: u64) -> bool {
+        self.priority.as_ref().is_some_and(|priority| priority.aliases.contains_key(id))
     }
     /// When the alias ends; `None` where the reference is no active one.
     pub fn alias(&self, reference: RefValue) -> Option<AliasMode> {
@@ -155,13 +174,16 @@ impl Relations {
     }
     /// Drops an alias. `false` when it was not active.
     pub fn remove_alias(&mut self, id: u64) -> bool {
-        self.priority_aliases.remove(id);
+        if let Some(priority) = &mut self.priority {
+            priority.aliases.remove(id);
+        }
         self.aliases.remove(id).is_some()
     }
     /// Whether there is anything through which a priority message may come.
     pub fn takes_priority_messages(&self) -> bool {
-        !self.priority_aliases.is_empty()
-            || !self.priority_links.is_empty()
+        self.priority
+            .as_ref()
+            .is_some_and(|priority| !priority.aliases.is_empty() || !priority.links.is_empty())
             || self.remote.as_ref().is_some_and(|remote| remote.takes_priority_messages())
             || self.monitors.iter().any(|(_, monitor)| monitor.priority)
     }

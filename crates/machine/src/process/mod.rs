@@ -107,6 +107,27 @@ pub struct ReceiveTimer {
     pub endless: bool,
 }
 
+/// Terms that a built-in leaves for what comes after it: up to four, `[]` in place of those that are
+/// missing.
+#[derive(Default)]
+pub struct TrapArgs(Option<Box<[Term; 4]>>);
+
+impl TrapArgs {
+    /// Leaves up to four terms.
+    pub fn put(&mut self, args: &[Term]) {
+        let mut all = [Term::NIL; 4];
+        all[..args.len()].copy_from_slice(args);
+        self.0 = Some(Box::new(all));
+    }
+    /// Takes them: they are the collector's to find no longer.
+    pub fn take(&mut self) -> [Term; 4] {
+        self.0.take().map_or([Term::NIL; 4], |all| *all)
+    }
+    fn terms_mut(&mut self) -> &mut [Term] {
+        self.0.as_deref_mut().map_or(&mut [], |all| all)
+    }
+}
+
 /// A process, as seen by the thread that runs it.
 pub struct Process {
     pub heap: Heap,
@@ -132,7 +153,7 @@ pub struct Process {
     pub initial: Mfa,
     pub parent: Term,
     /// Where a built-in that traps puts the arguments.
-    pub trap_args: [Term; 4],
+    pub trap_args: TrapArgs,
     /// What a built-in that waits or yields keeps for when it is called again.
     pub bif_state: Option<Box<dyn Any + Send>>,
     /// The result of the built-in that stands at `ip`, when it has been called already: on a dirty
@@ -248,7 +269,7 @@ impl Process {
     /// # Errors
     /// [`BifExit::Trap`](crate::BifExit::Trap), always: it is to be handed on.
     pub fn trap(&mut self, export: &'static Export, args: &[Term]) -> crate::BifResult {
-        self.trap_args[..args.len()].copy_from_slice(args);
+        self.trap_args.put(args);
         Err(crate::BifExit::Trap(export))
     }
 

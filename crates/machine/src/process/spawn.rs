@@ -8,6 +8,7 @@ use crate::process::table::ProcessCell;
 use crate::process::trace::Trace;
 use crate::process::{
     Dictionary, Extra, MaxHeapSize, OnEnd, Priority, Process, ReceiveTimer, SavedRegisters, Shared,
+    TrapArgs,
 };
 use crate::signal::incoming::Incoming;
 use crate::signal::remote::RemoteRelations;
@@ -178,7 +179,7 @@ pub fn spawn_announced(
                 registered: None,
                 initial,
                 parent: parent_pid,
-                trap_args: [Term::NIL; 4],
+                trap_args: TrapArgs::default(),
                 bif_state: None,
                 result_at_hand: None,
                 scheduled: None,
@@ -287,7 +288,7 @@ fn relate(parent: &mut Process, id: u64, options: &mut SpawnOptions, child: &mut
         child.link(parent.pid());
         parent.relations.link(Term::pid(id));
         if options.priority_link {
-            parent.relations.priority_links.insert(Term::pid(id).raw(), ());
+            parent.relations.set_priority_link(Term::pid(id), true);
         }
     }
     if let Some((reference, tag)) = options.monitor.take() {

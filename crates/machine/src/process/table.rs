@@ -20,6 +20,9 @@ pub struct ProcessCell {
     pub process: UnsafeCell<ManuallyDrop<Process>>,
 }
 
+// The allocator's next size is 896.
+const _: () = assert!(size_of::<ProcessCell>() <= 768);
+
 const CHUNK: usize = 4096;
 
 /// The processes of a machine by the number of their pid.

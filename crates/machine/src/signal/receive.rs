@@ -109,7 +109,7 @@ impl Process {
     fn use_alias(&mut self, reference: RefValue) -> Option<bool> {
         let mode = self.relations.alias(reference)?;
         let reference = reference.id;
-        let priority = self.relations.priority_aliases.contains_key(reference);
+        let priority = self.relations.is_priority_alias(reference);
         match mode {
             AliasMode::Reply => {
                 self.relations.remove_alias(reference);
@@ -183,7 +183,7 @@ impl Process {
                     // Unlike a message, it leaves an alias for one reply active.
                     if self.relations.alias(alias).is_some() {
                         let priority = kind == SignalKind::PriorityExitAlias
-                            && self.relations.priority_aliases.contains_key(id);
+                            && self.relations.is_priority_alias(id);
                         self.exit_signal(from, reason, false, priority, None);
                     }
                 }

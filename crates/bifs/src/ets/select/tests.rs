@@ -194,7 +194,7 @@ fn a_walk_gives_way_when_its_turn_is_over_and_finds_the_same() {
             assert_eq!(export.mfa.function, atom!("ets_scan_on"));
             turns += 1;
             p.reductions = 1;
-            let list = p.trap_args[0];
+            let [list, ..] = p.trap_args.take();
             result = call(p, "erts_internal:ets_scan_on", &[list]);
         }
         assert_eq!(result.map(text).ok(), Some(expected), "{kind}");
