@@ -8,7 +8,7 @@ use swarmrt_machine::process::REDUCTIONS_PER_TURN;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions};
 use swarmrt_term::node::is_own_port;
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Release, Term, am, atom};
 
 const TRUE: Term = Term::atom(am::TRUE);
 const BADARG: Term = Term::atom(am::BADARG);
@@ -319,9 +319,7 @@ fn port_info_2(p: &mut Process, port: Term, item: Term) -> BifResult {
 #[bif("erlang:port_set_data/2")]
 fn port_set_data(p: &mut Process, port: Term, data: Term) -> BifResult {
     let port = find(p, port).ok_or(BifExit::BADARG)?;
-    let mut heap = FragmentHeap::new();
-    let term = swarmrt_heap::copy_whole(data, &mut heap);
-    port.state.lock().data = Some(FragmentHeapTerm { _heap: heap, term });
+    port.state.lock().data = Some(FragmentHeapTerm::of(data));
     Ok(TRUE)
 }
 #[bif("erlang:port_get_data/1")]

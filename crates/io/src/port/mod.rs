@@ -43,6 +43,9 @@ pub struct Port {
     driver: Arc<dyn Driver>,
 }
 
+// With its two counts. The allocator's next size is 320.
+const _: () = assert!(size_of::<Port>() + 16 <= 256);
+
 struct State {
     owner: u64,
     links: Few<()>,
@@ -63,8 +66,20 @@ struct State {
 
 /// A term kept outside any process.
 pub struct FragmentHeapTerm {
-    _heap: FragmentHeap,
     term: Term,
+    /// `None` where the term is a word.
+    _heap: Option<Box<FragmentHeap>>,
+}
+
+impl FragmentHeapTerm {
+    fn of(term: Term) -> FragmentHeapTerm {
+        if term.is_immediate() {
+            return FragmentHeapTerm { term, _heap: None };
+        }
+        let mut heap = Box::new(FragmentHeap::new());
+        let term = swarmrt_heap::copy_whole(term, &mut *heap);
+        FragmentHeapTerm { term, _heap: Some(heap) }
+    }
 }
 
 /// The ports of a machine.

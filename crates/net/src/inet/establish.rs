@@ -42,7 +42,7 @@ impl Inet {
         const MPTCP: u8 = 4;
         let protocol = (data.get(2) == Some(&MPTCP)).then_some(Protocol::MPTCP);
         let make = || Socket::new(domain, kind, protocol);
-        let socket = match &state.netns {
+        let socket = match state.netns() {
             Some(path) => crate::netns::inside(path, make)?,
             None => make()?,
         };

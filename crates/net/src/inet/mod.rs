@@ -19,6 +19,7 @@ pub mod interfaces;
 mod options;
 mod output;
 mod questions;
+mod queue;
 mod replies;
 mod sendfile;
 mod state;
@@ -26,7 +27,7 @@ mod state;
 use address::family;
 use parking_lot::Mutex;
 use replies::{After, Failure, Reply, cancel, done, error, failed, finish, reply};
-use socket2::{SockAddr, Socket};
+use socket2::Socket;
 use state::{Active, Options, Piece, State};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Weak};
@@ -133,6 +134,9 @@ pub struct Inet {
     state: Mutex<State>,
 }
 
+// With its two counts. The allocator's next size is 448.
+const _: () = assert!(size_of::<Inet>() + 16 <= 384);
+
 /// A driver `tcp_inet` for a new port, without a socket yet.
 pub fn tcp(_vm: &'static Vm) -> Arc<dyn Driver> {
     Inet::new(true, State::new(true))
@@ -196,17 +200,17 @@ impl Inet {
             operation::LISTEN if self.stream => Inet::listen(state, data),
             operation::ACCEPT if self.stream => self.accept(request, state, data),
             operation::SET_NAME => Inet::pretended(state.domain, data)
-                .map(|name| state.pretended_name = name.map(Box::new))
+                .map(|name| state.uncommon().pretended_name = name)
                 .map(|()| Vec::new()),
             operation::SET_PEER => Inet::pretended(state.domain, data)
-                .map(|peer| state.pretended_peer = peer.map(Box::new))
+                .map(|peer| state.uncommon().pretended_peer = peer)
                 .map(|()| Vec::new()),
-            operation::NAME => match &state.pretended_name {
-                Some(name) => Inet::addressed(Ok(SockAddr::clone(name))),
+            operation::NAME => match state.pretended_name() {
+                Some(name) => Inet::addressed(Ok(name.clone())),
                 None => open(state).and_then(|(local, _)| Inet::addressed(local)),
             },
-            operation::PEER => match &state.pretended_peer {
-                Some(peer) if state.connected => Inet::addressed(Ok(SockAddr::clone(peer))),
+            operation::PEER => match state.pretended_peer() {
+                Some(peer) if state.connected => Inet::addressed(Ok(peer.clone())),
                 _ => open(state)
                     .map_err(|_| Failure::System(libc::ENOTCONN))
                     .and_then(|(_, peer)| Inet::addressed(peer)),

@@ -319,7 +319,7 @@ impl Inet {
                 let name = reader.take(length).ok_or(invalid)?;
                 if option == code::NETNS {
                     // It says where the socket is to be made; one that is there stays where it is.
-                    state.netns = Some(name.into());
+                    state.uncommon().netns = Some(name.into());
                     Ok(())
                 } else {
                     set_bytes(state, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name)
@@ -488,7 +488,7 @@ impl Inet {
                 }
             }
             code::NETNS => {
-                if let Some(path) = &state.netns {
+                if let Some(path) = state.netns() {
                     answer.push(option);
                     answer.extend((path.len() as u32).to_be_bytes());
                     answer.extend_from_slice(path);

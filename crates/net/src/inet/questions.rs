@@ -68,7 +68,7 @@ impl Inet {
                 return Err(Failure::INVALID);
             }
             if state.queued > 0 {
-                state.subscribers.push(from);
+                state.subscribers.push_back(from);
             }
             answer.push(item);
             answer.extend((state.queued.min(u32::MAX as usize) as u32).to_be_bytes());

@@ -1,11 +1,11 @@
 //! The state of a socket.
 
 use super::input::READ_BYTES_MIN;
+use super::queue::Queue;
 use super::replies::cancel;
 use super::sendfile;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::{Domain, SockAddr, Socket};
-use std::collections::VecDeque;
 use std::ops::Range;
 use swarmrt_io::port::driver::Ready;
 use swarmrt_io::posix;
@@ -171,6 +171,16 @@ impl Piece {
     }
 }
 
+/// What hardly any socket has been given.
+#[derive(Default)]
+pub(super) struct Uncommon {
+    /// What `setsockname` and `setpeername` have the socket answer.
+    pub(super) pretended_name: Option<SockAddr>,
+    pub(super) pretended_peer: Option<SockAddr>,
+    /// The path of the namespace in which the socket is to be made.
+    pub(super) netns: Option<Box<[u8]>>,
+}
+
 pub(super) struct State {
     pub(super) stream: bool,
     pub(super) socket: Option<Socket>,
@@ -186,8 +196,8 @@ pub(super) struct State {
     /// Why the connection ended, where nobody has been told yet: the next to ask is.
     pub(super) owed: Option<&'static str>,
     pub(super) connecting: Option<Box<Waiter>>,
-    pub(super) receivers: VecDeque<Waiter>,
-    pub(super) accepters: VecDeque<Waiter>,
+    pub(super) receivers: Queue<Waiter>,
+    pub(super) accepters: Queue<Waiter>,
     /// What has been read and not been delivered, from `input_at` on.
     pub(super) input: Vec<u8>,
     pub(super) input_at: usize,
@@ -197,22 +207,19 @@ pub(super) struct State {
     pub(super) retry_input: bool,
     /// `{tcp_passive, Port}` is owed.
     pub(super) says_passive: bool,
-    pub(super) output: VecDeque<Piece>,
+    pub(super) output: Queue<Piece>,
     /// Bytes of the first piece that are out.
     pub(super) output_at: usize,
     pub(super) queued: usize,
-    pub(super) senders: VecDeque<Sender>,
+    pub(super) senders: Queue<Sender>,
     /// A file that is sent behind what is in the queue. What is written meanwhile waits.
     pub(super) sending: Option<Box<sendfile::Sending>>,
     /// Which ancillary data are wanted: bits of `ancillary`.
     pub(super) ancillary: u8,
-    /// What `setsockname` and `setpeername` have the socket answer.
-    pub(super) pretended_name: Option<Box<SockAddr>>,
-    pub(super) pretended_peer: Option<Box<SockAddr>>,
-    /// The path of the namespace in which the socket is to be made.
-    pub(super) netns: Option<Box<[u8]>>,
+    /// Made when it is first written to.
+    pub(super) uncommon: Option<Box<Uncommon>>,
     /// Who wants to know when the queue is empty.
-    pub(super) subscribers: Vec<u64>,
+    pub(super) subscribers: Queue<u64>,
     /// Sending ends when the queue is empty.
     pub(super) shuts_down: bool,
     pub(super) next_number: u16,
@@ -235,6 +242,23 @@ pub(super) struct State {
 }
 
 impl State {
+    /// To write to what hardly any socket has.
+    pub(super) fn uncommon(&mut self) -> &mut Uncommon {
+        self.uncommon.get_or_insert_default()
+    }
+    /// What `setsockname` has the socket answer.
+    pub(super) fn pretended_name(&self) -> Option<&SockAddr> {
+        self.uncommon.as_ref()?.pretended_name.as_ref()
+    }
+    /// What `setpeername` has the socket answer.
+    pub(super) fn pretended_peer(&self) -> Option<&SockAddr> {
+        self.uncommon.as_ref()?.pretended_peer.as_ref()
+    }
+    /// The path of the namespace in which the socket is to be made.
+    pub(super) fn netns(&self) -> Option<&[u8]> {
+        self.uncommon.as_ref()?.netns.as_deref()
+    }
+
     pub(super) fn new(stream: bool) -> State {
         State {
             stream,
@@ -248,23 +272,21 @@ impl State {
             closed_by_peer: false,
             owed: None,
             connecting: None,
-            receivers: VecDeque::new(),
-            accepters: VecDeque::new(),
+            receivers: Queue::default(),
+            accepters: Queue::default(),
             input: Vec::new(),
             input_at: 0,
             http_headers: false,
             retry_input: false,
             says_passive: false,
-            output: VecDeque::new(),
+            output: Queue::default(),
             output_at: 0,
             queued: 0,
-            senders: VecDeque::new(),
+            senders: Queue::default(),
             sending: None,
             ancillary: 0,
-            pretended_name: None,
-            pretended_peer: None,
-            netns: None,
-            subscribers: Vec::new(),
+            uncommon: None,
+            subscribers: Queue::default(),
             shuts_down: false,
             next_number: 0,
             received: Traffic::default(),
