@@ -21,6 +21,11 @@ main() ->
     show(sent, sent(60, <<>>, Receiver)),
     receive {got, Got} -> show(got, Got) end,
     show(failing, try failing(100, <<>>) catch error:Why -> Why end),
+    Large = binary:copy(<<"x">>, 1000000),
+    {reductions, Before} = process_info(self(), reductions),
+    show(large, texts(2000, Large)),
+    {reductions, After} = process_info(self(), reductions),
+    show(costs_what_is_added, After - Before < 200000),
     show(mixed, mixed(lists:seq(1, 400), <<>>)),
     ok.
 
@@ -54,6 +59,9 @@ sent(0, Made, _) -> Made;
 sent(N, Made, To) ->
     To ! {part, Made},
     sent(N - 1, <<Made/binary, N:24, (N * 5):16>>, To).
+
+texts(0, Made) -> Made;
+texts(N, Made) -> texts(N - 1, <<Made/binary, "line ", (integer_to_binary(N))/binary, N:24, $\n>>).
 
 failing(0, _) -> error(unexpected);
 failing(1, Made) -> failing(0, <<Made/binary, (list_to_atom("no_integer")):16>>);

@@ -1,5 +1,7 @@
 //! Matching and building of bitstrings.
 
+mod pieces;
+
 use super::bit_syntax::{self, BitWriter};
 use smallvec::SmallVec;
 use swarmrt_beam::instr::{BinaryPlan, MatchPlan, MatchStep, Segment, SegmentKind, Src, Utf};
@@ -258,6 +260,12 @@ fn first_error(segments: &[Segment], operands: &[(Term, Option<Term>)]) -> Optio
     })
 }
 
+/// Counts the reductions that copying so many bits takes.
+fn count_copied(p: &mut Process, bits: usize) {
+    const BYTES_PER_REDUCTION: usize = 1024;
+    p.bump_reductions(bits / 8 / BYTES_PER_REDUCTION);
+}
+
 /// Builds a bitstring. `resolve` is asked for the value of each segment and then for its size, in
 /// the order of the segments: machine code gives them in this order.
 ///
@@ -268,23 +276,22 @@ pub fn create(
     plan: &BinaryPlan,
     resolve: impl Fn(Src) -> Term,
 ) -> Result<Term, BuildError> {
-    /// Bytes copied for a reduction.
-    const BYTES_PER_REDUCTION: usize = 1024;
+    let operands: SmallVec<[(Term, Option<Term>); 8]> = plan
+        .segments
+        .iter()
+        .map(|segment| (resolve(segment.value), segment.size.map(&resolve)))
+        .collect();
+    if let Some(made) = pieces::create(p, &plan.segments, &operands) {
+        return Ok(made);
+    }
     let mut sized: SmallVec<[Sized<'_>; 8]> = SmallVec::new();
     let mut total = 0usize;
-    for (at, segment) in plan.segments.iter().enumerate() {
-        let value = resolve(segment.value);
-        let size = segment.size.map(&resolve);
+    for (at, (segment, &(value, size))) in plan.segments.iter().zip(&operands).enumerate() {
         let bits = match segment_bits(segment, value, size) {
             Ok(bits) => bits,
             Err(error) => {
                 // Nothing is wrong with those before.
-                let mut operands = vec![(value, size)];
-                for later in &plan.segments[at + 1..] {
-                    let value = resolve(later.value);
-                    operands.push((value, later.size.map(&resolve)));
-                }
-                return Err(first_error(&plan.segments[at..], &operands).unwrap_or(error));
+                return Err(first_error(&plan.segments[at..], &operands[at..]).unwrap_or(error));
             }
         };
         total += bits;
@@ -293,11 +300,13 @@ pub fn create(
         }
         sized.push(Sized { segment, value, bits });
     }
-    p.bump_reductions(total / 8 / BYTES_PER_REDUCTION);
     let Some(first) = sized.first() else { return Ok(p.heap.heap_bin(0).0) };
     if matches!(first.segment.kind, SegmentKind::Append | SegmentKind::PrivateAppend) {
+        // What is appended to stays where it is, or is counted when it is copied.
+        count_copied(p, total - first.bits);
         return append(p, first, &sized[1..], total);
     }
+    count_copied(p, total);
     let (term, base) =
         fresh(p, total).ok_or_else(|| BuildError::limit(first.segment, first.value))?;
     write_all(&sized, BitWriter { base, bit_position: 0 })?;
@@ -376,6 +385,9 @@ fn append(
         && let Some(own) = OwnBinary::of(source, source_bits)
     {
         let behind = own.extend(total).ok_or_else(limit)?;
+        if behind.larger.is_some() {
+            count_copied(p, source_bits);
+        }
         write_all(rest, behind.writer(source_bits))?;
         behind.finish(p);
         return Ok(source);
@@ -393,7 +405,10 @@ fn append(
     }
     let place = match extend(p, source, source_bits, total) {
         Some(place) => place,
-        None => grown(p, source, source_bits, total).ok_or_else(limit)?,
+        None => {
+            count_copied(p, source_bits);
+            grown(p, source, source_bits, total).ok_or_else(limit)?
+        }
     };
     write_all(rest, place.writer())?;
     Ok(place.term(p))

@@ -1,0 +1,179 @@
+//! The commonest bitstrings: of whole bytes, from texts, whole binaries and small integers.
+
+use super::{Behind, OwnBinary, count_copied, extend, fresh, grown};
+use smallvec::SmallVec;
+use swarmrt_beam::instr::{FLAG_LITTLE, Segment, SegmentKind};
+use swarmrt_machine::Process;
+use swarmrt_term::Term;
+use swarmrt_term::binary::Bits;
+
+/// The bytes of a segment.
+enum Piece {
+    /// From this address on.
+    Bytes(*const u8, usize),
+    /// The lowest ones of a word, the highest first.
+    Word(u64, usize),
+}
+
+impl Piece {
+    /// What a segment stands for, if it is simple.
+    #[inline]
+    fn of(segment: &Segment, value: Term, size: Option<Term>) -> Option<Piece> {
+        match segment.kind {
+            SegmentKind::String => Some(Piece::Bytes(segment.bytes.as_ptr(), segment.bytes.len())),
+            SegmentKind::Binary if size.is_none() => {
+                let bits = value.as_bits()?;
+                // SAFETY: within the bitstring.
+                let start = unsafe { bits.base.add(bits.bit_offset / 8) };
+                let is_whole = (bits.bit_offset | bits.bit_size).is_multiple_of(8)
+                    && bits.bit_size.is_multiple_of(segment.unit as usize);
+                is_whole.then_some(Piece::Bytes(start, bits.bit_size / 8))
+            }
+            SegmentKind::Integer if segment.flags & FLAG_LITTLE == 0 => {
+                let bits =
+                    usize::try_from(size?.as_small()?).ok()?.checked_mul(segment.unit as usize)?;
+                let value = value.as_small()?;
+                (matches!(bits, 8..=64) && bits.is_multiple_of(8))
+                    .then_some(Piece::Word(value as u64, bits / 8))
+            }
+            SegmentKind::Utf8 => {
+                let code = value.as_small().filter(|code| (0..128).contains(code))?;
+                Some(Piece::Word(code as u64, 1))
+            }
+            _ => None,
+        }
+    }
+    fn len(&self) -> usize {
+        match *self {
+            Piece::Bytes(_, len) | Piece::Word(_, len) => len,
+        }
+    }
+    /// Writes it; the address behind it.
+    ///
+    /// # Safety
+    /// There is room for it, and what it is made of is alive.
+    #[inline]
+    unsafe fn write(&self, to: *mut u8) -> *mut u8 {
+        // SAFETY: the caller's.
+        unsafe {
+            match *self {
+                Piece::Bytes(from, len) => {
+                    copy(from, to, len);
+                    to.add(len)
+                }
+                Piece::Word(word, len) => {
+                    let bytes = (word << (64 - 8 * len)).to_be_bytes();
+                    copy(bytes.as_ptr(), to, len);
+                    to.add(len)
+                }
+            }
+        }
+    }
+}
+
+/// Copies bytes that are mostly few.
+///
+/// # Safety
+/// As of `ptr::copy_nonoverlapping`.
+#[inline]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's; the two halves of a short copy overlap within it.
+    unsafe {
+        match len {
+            0 => {}
+            1 => *to = *from,
+            2..4 => {
+                let (first, last) = (
+                    from.cast::<u16>().read_unaligned(),
+                    from.add(len - 2).cast::<u16>().read_unaligned(),
+                );
+                to.cast::<u16>().write_unaligned(first);
+                to.add(len - 2).cast::<u16>().write_unaligned(last);
+            }
+            4..8 => {
+                let (first, last) = (
+                    from.cast::<u32>().read_unaligned(),
+                    from.add(len - 4).cast::<u32>().read_unaligned(),
+                );
+                to.cast::<u32>().write_unaligned(first);
+                to.add(len - 4).cast::<u32>().write_unaligned(last);
+            }
+            8..=16 => {
+                let (first, last) = (
+                    from.cast::<u64>().read_unaligned(),
+                    from.add(len - 8).cast::<u64>().read_unaligned(),
+                );
+                to.cast::<u64>().write_unaligned(first);
+                to.add(len - 8).cast::<u64>().write_unaligned(last);
+            }
+            _ => to.copy_from_nonoverlapping(from, len),
+        }
+    }
+}
+
+/// Builds a bitstring whose segments are all simple; `None` where one is not, or there is no
+/// memory.
+pub(super) fn create(
+    p: &mut Process,
+    segments: &[Segment],
+    operands: &[(Term, Option<Term>)],
+) -> Option<Term> {
+    let first = segments.first()?;
+    let appends = matches!(first.kind, SegmentKind::Append | SegmentKind::PrivateAppend);
+    if appends && (first.size.is_some() || !matches!(first.unit, 1 | 8)) {
+        return None;
+    }
+    let skipped = usize::from(appends);
+    let mut pieces: SmallVec<[Piece; 8]> = SmallVec::new();
+    let mut bits = 0;
+    for (segment, &(value, size)) in segments.iter().zip(operands).skip(skipped) {
+        let piece = Piece::of(segment, value, size)?;
+        bits += piece.len() * 8;
+        pieces.push(piece);
+    }
+    if bits == 0 {
+        return None;
+    }
+    let write = |mut to: *mut u8| {
+        for piece in &pieces {
+            // SAFETY: there is room for all of them, and nothing was collected.
+            to = unsafe { piece.write(to) };
+        }
+    };
+    if !appends {
+        count_copied(p, bits);
+        let (term, base) = fresh(p, bits)?;
+        write(base);
+        return Some(term);
+    }
+    let source = operands[0].0;
+    if first.kind == SegmentKind::PrivateAppend
+        && let Some(own) = OwnBinary::of_any(source).filter(|own| own.bits.is_multiple_of(8))
+    {
+        let before = own.bits;
+        let longer = own.extend(before + bits)?;
+        count_copied(p, if longer.larger.is_some() { before + bits } else { bits });
+        // SAFETY: the buffer has room.
+        write(unsafe { longer.base.add(before / 8) });
+        longer.finish(p);
+        return Some(source);
+    }
+    let before = source.bitstring_bits().filter(|bits| bits.is_multiple_of(8))?;
+    // What is short is mostly a binary on the heap, of which a new one is made.
+    Bits::shared_of(source)?;
+    let (_, offset) = Bits::original_of(source);
+    if !offset.is_multiple_of(8) {
+        return None;
+    }
+    let place: Behind = match extend(p, source, before, before + bits) {
+        Some(place) => place,
+        None => {
+            count_copied(p, before);
+            grown(p, source, before, before + bits)?
+        }
+    };
+    count_copied(p, bits);
+    // SAFETY: the buffer has room.
+    write(unsafe { place.base.add((place.offset + before) / 8) });
+    Some(place.term(p))
+}
