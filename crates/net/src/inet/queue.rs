@@ -5,6 +5,7 @@ use std::collections::{VecDeque, vec_deque};
 use std::ops::{Deref, DerefMut};
 
 /// A [`VecDeque`] that is made when it is first written to.
+#[allow(clippy::box_collection, reason = "one that is empty is to take one word")]
 pub(super) struct Queue<T>(Option<Box<VecDeque<T>>>);
 
 impl<T> Default for Queue<T> {
