@@ -190,28 +190,46 @@ fn compare_magnitudes(a: &[u64], b: &[u64]) -> std::cmp::Ordering {
     a.len().cmp(&b.len()).then_with(|| a.iter().rev().cmp(b.iter().rev()))
 }
 
-fn add_magnitudes(long: &[u64], short: &[u64], out: &mut [u64]) {
+/// Digits that are added at a time: within them the carry stays in the processor's flag.
+const STEP: usize = 8;
+
+/// Goes through the digits of `long` and `short` by `step`, which is given the carry and returns
+/// the digit and the next carry. `short` has no digits but those of `long`'s low end.
+#[inline(always)]
+fn carry_through(
+    long: &[u64],
+    short: &[u64],
+    out: &mut [u64],
+    step: impl Fn(u64, u64, bool) -> (u64, bool),
+) -> bool {
+    let (low, high) = long.split_at(short.len());
+    let (out_low, out_high) = out.split_at_mut(short.len());
+    let ((longs, long_rest), (shorts, short_rest)) = (low.as_chunks(), short.as_chunks());
+    let (outs, out_rest) = out_low.as_chunks_mut();
     let mut carry = false;
-    for (index, &digit) in long.iter().enumerate() {
-        let other = short.get(index).copied().unwrap_or(0);
-        let (sum, first) = digit.overflowing_add(other);
-        let (sum, second) = sum.overflowing_add(u64::from(carry));
-        carry = first | second;
-        out[index] = sum;
+    for ((a, b), out) in longs.iter().zip(shorts).zip(outs) {
+        let (a, b, out): (&[u64; STEP], &[u64; STEP], &mut [u64; STEP]) = (a, b, out);
+        for at in 0..STEP {
+            (out[at], carry) = step(a[at], b[at], carry);
+        }
     }
+    for ((&a, &b), out) in long_rest.iter().zip(short_rest).zip(out_rest) {
+        (*out, carry) = step(a, b, carry);
+    }
+    for (&a, out) in high.iter().zip(out_high) {
+        (*out, carry) = step(a, 0, carry);
+    }
+    carry
+}
+
+fn add_magnitudes(long: &[u64], short: &[u64], out: &mut [u64]) {
+    let carry = carry_through(long, short, out, u64::carrying_add);
     out[long.len()] = u64::from(carry);
 }
 
 /// `large` is not less than `small`.
 fn sub_magnitudes(large: &[u64], small: &[u64], out: &mut [u64]) {
-    let mut borrow = false;
-    for (index, &digit) in large.iter().enumerate() {
-        let other = small.get(index).copied().unwrap_or(0);
-        let (difference, first) = digit.overflowing_sub(other);
-        let (difference, second) = difference.overflowing_sub(u64::from(borrow));
-        borrow = first | second;
-        out[index] = difference;
-    }
+    let borrow = carry_through(large, small, out, u64::borrowing_sub);
     debug_assert!(!borrow);
 }
 
@@ -420,6 +438,36 @@ mod tests {
         );
     }
 
+    #[test]
+    fn carries_go_through_digits_of_every_number() {
+        let number = |digits: &[u64]| {
+            BigUint::from_slice(
+                &digits.iter().flat_map(|&d| [d as u32, (d >> 32) as u32]).collect::<Vec<_>>(),
+            )
+        };
+        let mut state = 1u64;
+        for (long_len, short_len) in
+            (1..40).flat_map(|long| (0..=long).map(move |short| (long, short)))
+        {
+            let mut digit = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                [u64::MAX, 0, state, u64::MAX - 1][(state >> 62) as usize]
+            };
+            let mut long: Vec<u64> = (0..long_len).map(|_| digit()).collect();
+            let short: Vec<u64> = (0..short_len).map(|_| digit()).collect();
+            let mut out = vec![0; long_len + 1];
+            add_magnitudes(&long, &short, &mut out);
+            assert_eq!(number(&out), number(&long) + number(&short));
+            if short_len == long_len {
+                long[long_len - 1] = u64::MAX;
+            }
+            if number(&long) >= number(&short) {
+                out.fill(0);
+                sub_magnitudes(&long, &short, &mut out);
+                assert_eq!(number(&out), number(&long) - number(&short));
+            }
+        }
+    }
     #[test]
     fn division_is_towards_zero() {
         let mut heap = FragmentHeap::new();
