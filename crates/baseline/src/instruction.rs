@@ -155,7 +155,12 @@ impl Emitter<'_> {
                 &[Subtag::BigPos, Subtag::BigNeg, Subtag::Float],
             ),
             Instr::IsAtom { src, fail } => self.test_tag(at, src, fail, 0b11_1111, 0b00_0001),
-            Instr::IsPid { src, fail } => self.is_pid(at, src, fail),
+            Instr::IsPid { src, fail } => {
+                self.is_address(at, src, fail, Term::pid(0), Subtag::ExternalPid);
+            }
+            Instr::IsPort { src, fail } => {
+                self.is_address(at, src, fail, Term::port(0), Subtag::ExternalPort);
+            }
             Instr::IsReference { src, fail } => {
                 self.test_subtag(at, src, fail, &[Subtag::Ref, Subtag::ExternalRef]);
             }

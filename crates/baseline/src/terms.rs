@@ -116,14 +116,15 @@ impl Emitter<'_> {
         self.compare_word(register, Term::bool(false).raw());
         dynasm!(self.ops ; .arch x64 ; jne =>fail ; =>is);
     }
-    /// To `fail` unless the operand is a pid of this node or another.
-    pub fn is_pid(&mut self, at: u32, src: Src, fail: i32) {
+    /// To `fail` unless the operand is a pid or a port: one of this node, as `local` is one, or of
+    /// another.
+    pub fn is_address(&mut self, at: u32, src: Src, fail: i32, local: Term, external: Subtag) {
         let fail = self.target(at, fail);
         let register = self.read(at, src, R10);
         let is = self.label();
-        let offset = -((Term::pid(0).raw() & 0b11_1111) as i8);
+        let offset = -((local.raw() & 0b11_1111) as i8);
         dynasm!(self.ops ; .arch x64 ; lea eax, [BYTE Rq(register) + offset] ; test al, 0b11_1111 ; jz =>is);
-        self.require_subtag(register, &[Subtag::ExternalPid], fail);
+        self.require_subtag(register, &[external], fail);
         dynasm!(self.ops ; .arch x64 ; =>is);
     }
     /// To `fail` unless the operand is a bitstring of whole bytes.

@@ -466,7 +466,14 @@ unsafe extern "C-unwind" fn send(registers: *mut Registers, to: u64, message: u6
 
 unsafe extern "C-unwind" fn peek(registers: *mut Registers) -> u64 {
     // SAFETY: see above.
-    unsafe { (*(*registers).native.process).mailbox.receive_peek().map_or(NO_TERM, Term::raw) }
+    unsafe {
+        let p = &mut *(*registers).native.process;
+        let mut message = p.mailbox.receive_peek();
+        if message.is_none() && p.take_messages() {
+            message = p.mailbox.receive_peek();
+        }
+        message.map_or(NO_TERM, Term::raw)
+    }
 }
 
 unsafe extern "C-unwind" fn peek_next(registers: *mut Registers) -> u64 {

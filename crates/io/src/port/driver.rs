@@ -6,10 +6,11 @@ use super::{Options, Port};
 use std::cell::Cell;
 use std::sync::Arc;
 use swarmrt_machine::Vm;
+use swarmrt_machine::signal::Draft;
 use swarmrt_machine::signal::remote::SharedChannel;
 use swarmrt_term::binary::IoPart;
 use swarmrt_term::reference::RefValue;
-use swarmrt_term::{Alloc, FragmentHeap, Term};
+use swarmrt_term::{Alloc, Term};
 
 /// A request of a process to a port.
 pub struct Request<'a> {
@@ -192,9 +193,7 @@ impl Answer {
 }
 
 /// Sends a message that `build` makes to a process.
-pub fn tell(vm: &'static Vm, port: &Port, to: u64, build: impl FnOnce(&mut FragmentHeap) -> Term) {
+pub fn tell(vm: &'static Vm, port: &Port, to: u64, build: impl FnOnce(&mut Draft) -> Term) {
     let _guard = swarmrt_machine::pin();
-    let mut heap = FragmentHeap::new();
-    let message = build(&mut heap);
-    swarmrt_machine::signal::send_message(vm, port.term, to, message);
+    swarmrt_machine::signal::send_drafted(vm, port.term, to, build);
 }

@@ -678,14 +678,10 @@ impl Translator<'_, '_> {
             Instr::PutMap { dst, put } => self.put_map(at, &put, dst),
             Instr::IsBinary { src, fail } => self.is_binary(at, src, fail),
             Instr::IsPid { src, fail } => {
-                let value = self.src(at, src);
-                let (next, other) = (self.target(at + 1), self.b.create_block());
-                let tag = Term::pid(0).raw();
-                let local =
-                    self.tag_is(value, layout::IMMEDIATE_MASK, tag as i64 & layout::IMMEDIATE_MASK);
-                self.branch(local, next, other);
-                self.b.switch_to_block(other);
-                self.test_boxed(at, src, fail, &[Subtag::ExternalPid], kind::OTHER)
+                self.test_address(at, src, fail, Term::pid(0), Subtag::ExternalPid)
+            }
+            Instr::IsPort { src, fail } => {
+                self.test_address(at, src, fail, Term::port(0), Subtag::ExternalPort)
             }
             Instr::IsReference { src, fail } => {
                 self.test_boxed(at, src, fail, &[Subtag::Ref, Subtag::ExternalRef], kind::OTHER)
@@ -697,6 +693,23 @@ impl Translator<'_, '_> {
             }
             _ => self.slow(at),
         }
+    }
+    /// A pid or a port: one of this node, as `local` is one, or of another.
+    fn test_address(
+        &mut self,
+        at: u32,
+        src: Src,
+        fail: i32,
+        local: Term,
+        external: Subtag,
+    ) -> Next {
+        let value = self.src(at, src);
+        let (next, other) = (self.target(at + 1), self.b.create_block());
+        let tag = local.raw() as i64 & layout::IMMEDIATE_MASK;
+        let is_local = self.tag_is(value, layout::IMMEDIATE_MASK, tag);
+        self.branch(is_local, next, other);
+        self.b.switch_to_block(other);
+        self.test_boxed(at, src, fail, &[external], kind::OTHER)
     }
     pub(crate) fn slow(&mut self, at: u32) -> Next {
         self.step(at);

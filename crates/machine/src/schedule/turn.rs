@@ -77,7 +77,13 @@ impl Vm {
                     if cell.shared.state.wait() {
                         return None;
                     }
-                    // A signal came in meanwhile.
+                    // A signal came in meanwhile; the receive may have taken it already.
+                    if !process.has_incoming()
+                        && process.would_wait_on()
+                        && cell.shared.state.wait()
+                    {
+                        return None;
+                    }
                     turn = process.reductions.max(100);
                 }
                 Outcome::DirtyIo => return Some(Dirty::Io),

@@ -109,6 +109,23 @@ impl<T: Linked> Incoming<T> {
         unsafe { turned_round(newest) }
     }
 
+    /// All items, as [`Incoming::take_all`], if `newest` is the newest of them still; else a null
+    /// pointer, and they stay. For the receiver only.
+    pub fn take_from(&self, newest: *mut T) -> *mut T {
+        // Acquire: as in `take_all`.
+        let taken = self.newest.compare_exchange(
+            newest,
+            std::ptr::null_mut(),
+            Ordering::Acquire,
+            Ordering::Relaxed,
+        );
+        match taken {
+            // SAFETY: what was in the queue is ours now.
+            Ok(newest) => unsafe { turned_round(newest) },
+            Err(_) => std::ptr::null_mut(),
+        }
+    }
+
     /// Closes the queue; what is still there, as [`Incoming::take_all`]. For the receiver only,
     /// once.
     pub fn close(&self) -> *mut T {
@@ -215,6 +232,11 @@ pub(crate) mod tests {
         assert_eq!([push(1), push(2), push(3)], [Pushed::First, Pushed::Behind, Pushed::Behind]);
         assert!(!queue.is_empty());
         assert_eq!(values(queue.take_all()), [1, 2, 3]);
+        assert_eq!([push(1), push(2)], [Pushed::First, Pushed::Behind]);
+        let newest = queue.peek();
+        assert_eq!(push(3), Pushed::Behind);
+        assert!(queue.take_from(newest).is_null(), "there is a newer one");
+        assert_eq!(values(queue.take_from(queue.peek())), [1, 2, 3]);
         assert_eq!(push(4), Pushed::First);
         assert_eq!(values(queue.close()), [4]);
         assert!(queue.is_closed());

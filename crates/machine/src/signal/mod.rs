@@ -18,9 +18,10 @@ pub use call::{
 };
 pub(crate) use send::send_link_exit_of;
 pub use send::{
-    send_alias, send_alias_of, send_alias_with, send_built, send_demonitor, send_down, send_exit,
-    send_exit_of, send_exit_through, send_fragment, send_link, send_link_exit, send_message,
-    send_message_of, send_monitor, send_reply, send_together, send_unlink, send_with_token,
+    Draft, send_alias, send_alias_of, send_alias_with, send_built, send_demonitor, send_down,
+    send_drafted, send_exit, send_exit_of, send_exit_through, send_fragment, send_link,
+    send_link_exit, send_message, send_message_of, send_monitor, send_reply, send_together,
+    send_unlink, send_with_token,
 };
 
 use crate::process::Process;

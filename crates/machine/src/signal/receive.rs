@@ -64,7 +64,42 @@ impl Process {
     }
 
     fn handle_all(&mut self, is_last: bool) {
-        let mut oldest = self.shared().incoming.take_all();
+        let oldest = self.shared().incoming.take_all();
+        self.take_over(oldest, is_last);
+    }
+
+    /// Takes over the incoming signals, if they are of the kinds that a receive mostly waits for
+    /// and that nobody traces; `false` where they are not, or there are none. In contrast to
+    /// [`Process::handle_signals`] it looks neither at the stack nor at registers, and never ends
+    /// the process: machine code may call it with terms where they are.
+    pub fn take_messages(&mut self) -> bool {
+        let newest = self.shared().incoming.peek();
+        if newest.is_null() || self.trace.flags != 0 || self.exit_pending {
+            return false;
+        }
+        let mut at = newest;
+        while !at.is_null() {
+            // SAFETY: as in `each_incoming`.
+            let signal = unsafe { &*at };
+            let is_simple = [
+                SignalKind::Message as u32,
+                SignalKind::Alias as u32,
+                SignalKind::Monitor as u32,
+                SignalKind::Demonitor as u32,
+            ]
+            .contains(&signal.kind);
+            if !is_simple {
+                return false;
+            }
+            at = signal.next;
+        }
+        let oldest = self.shared().incoming.take_from(newest);
+        swarmrt_term::stop::unwatched(|| self.take_over(oldest, false));
+        !oldest.is_null()
+    }
+
+    /// Handles signals that were taken out of the queue, from the oldest one on.
+    fn take_over(&mut self, mut oldest: *mut Fragment, is_last: bool) {
         while !oldest.is_null() {
             // SAFETY: the signals are ours now.
             unsafe {

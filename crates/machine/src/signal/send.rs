@@ -9,6 +9,7 @@ use crate::process::{Process, sequential};
 use crate::signal::incoming::Pushed;
 use crate::vm::Vm;
 use swarmrt_heap::Fragment;
+use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::{Alloc, FragmentHeap, RefValue, Term, am};
 
 /// Sends a signal whose root is the pair of a token and of the root that its kind asks for.
@@ -118,6 +119,70 @@ pub fn send_built(
         let fragment = Fragment::new(words);
         // SAFETY: just made.
         unsafe { (*fragment).root = build(&mut *fragment) };
+        fragment
+    })
+}
+
+/// A message in the making: in the fragment in which it will go to its receiver, as long as there is
+/// room.
+pub struct Draft {
+    fragment: *mut Fragment,
+    /// What had no room. Where there is any, the whole is copied in the end.
+    rest: Option<FragmentHeap>,
+}
+
+impl Draft {
+    /// Most messages of ports are smaller.
+    const WORDS: usize = 32;
+}
+
+impl Alloc for Draft {
+    fn alloc(&mut self, words: usize) -> *mut u64 {
+        // SAFETY: the fragment is ours until it is sent.
+        let fragment = unsafe { &mut *self.fragment };
+        if self.rest.is_none() && fragment.room() >= words {
+            return fragment.alloc(words);
+        }
+        self.rest.get_or_insert_default().alloc(words)
+    }
+    fn off_heap(&mut self) -> &mut OffHeap {
+        match &mut self.rest {
+            Some(rest) => rest.off_heap(),
+            // SAFETY: the fragment is ours until it is sent.
+            None => unsafe { (*self.fragment).off_heap() },
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.fragment.is_null() {
+            // SAFETY: it was not sent.
+            unsafe { Fragment::free(self.fragment) };
+        }
+    }
+}
+
+/// Sends a message that `build` makes.
+pub fn send_drafted(
+    vm: &'static Vm,
+    from: Term,
+    to: u64,
+    build: impl FnOnce(&mut Draft) -> Term,
+) -> bool {
+    send_to(vm, to, || {
+        let mut draft = Draft { fragment: Fragment::new(Draft::WORDS), rest: None };
+        let message = build(&mut draft);
+        if draft.rest.is_some() || !from.is_immediate() {
+            return new_signal(SignalKind::Message, from, message);
+        }
+        let fragment = std::mem::replace(&mut draft.fragment, std::ptr::null_mut());
+        // SAFETY: just made, and in no list; the message lies in it.
+        unsafe {
+            (*fragment).root = message;
+            (*fragment).kind = SignalKind::Message as u32;
+            (*fragment).from = from;
+        }
         fragment
     })
 }

@@ -5,9 +5,9 @@ use super::replies::{After, Failure, Reply, cancel, done, failed, take_waiter};
 use super::state::{RECEIVE_BYTES_MAX, State, Waiter};
 use super::{Inet, address, ancillary, framing};
 use socket2::SockAddr;
+use std::cell::Cell;
 use std::io;
 use std::io::ErrorKind;
-use std::io::Read;
 use std::sync::Arc;
 use swarmrt_io::port::Port;
 use swarmrt_io::port::driver::{Request, tell};
@@ -22,6 +22,20 @@ pub(super) const DATAGRAM_BYTES_MAX: usize = 1 << 16;
 
 /// Bytes that are read at a time, at least.
 pub(super) const READ_BYTES_MIN: usize = 1460;
+
+/// Bytes of the largest buffer that a thread keeps for the next connection that it reads from.
+const SPARE_BYTES_MAX: usize = 1 << 16;
+
+thread_local! {
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+fn keep_spare(mut buffer: Vec<u8>) {
+    if buffer.capacity() <= SPARE_BYTES_MAX {
+        buffer.clear();
+        SPARE.set(buffer);
+    }
+}
 
 impl Inet {
     pub(super) fn receiving_took_too_long(&self, vm: &'static Vm, port: &Arc<Port>, number: u16) {
@@ -104,7 +118,7 @@ impl Inet {
         }
         // A connection that waits holds no memory for what may come.
         if state.drained && state.input_at == state.input.len() {
-            state.input = Vec::new();
+            keep_spare(std::mem::take(&mut state.input));
             state.input_at = 0;
         }
         after
@@ -121,11 +135,15 @@ impl Inet {
             .map_or(0, |waiter| waiter.length.saturating_sub(state.input.len()));
         let room = state.options.buffer.max(READ_BYTES_MIN).max(wanted);
         let before = state.input.len();
-        state.input.resize(before + room, 0);
+        if state.input.capacity() == 0 {
+            state.input = SPARE.take();
+        }
+        state.input.reserve(room);
         let Some(socket) = &state.socket else { return Ok(0) };
-        let result = (&mut &*socket).read(&mut state.input[before..]);
+        let result = socket.recv(&mut state.input.spare_capacity_mut()[..room]);
         let count = result.as_ref().map_or(0, |&count| count);
-        state.input.truncate(before + count);
+        // SAFETY: the system has written so many bytes behind those that were there.
+        unsafe { state.input.set_len(before + count) };
         state.drained = result.is_ok() && count < room && !state.is_special;
         result
     }

@@ -8,9 +8,10 @@ use swarmrt_io::port::driver::tell;
 use swarmrt_io::posix;
 use swarmrt_machine::Vm;
 use swarmrt_machine::schedule::timer::TimerKey;
+use swarmrt_machine::signal::Draft;
 use swarmrt_term::Alloc;
 use swarmrt_term::etf::DecodeOptions;
-use swarmrt_term::{Atom, FragmentHeap, Term, am, atom, etf};
+use swarmrt_term::{Atom, Term, am, atom, etf};
 
 /// What is to be done once the state is no longer locked.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,7 +72,7 @@ pub(super) fn cancel(vm: &'static Vm, timer: Option<TimerKey>) {
 }
 
 /// `{error, Name}`
-pub(super) fn error(heap: &mut FragmentHeap, name: &str) -> Term {
+pub(super) fn error(heap: &mut impl Alloc, name: &str) -> Term {
     heap.tuple(&[Term::atom(am::ERROR), Term::atom(Atom::new(name))])
 }
 
@@ -81,7 +82,7 @@ pub(super) fn done(
     port: &Port,
     caller: u64,
     number: u16,
-    result: impl FnOnce(&mut FragmentHeap) -> Term,
+    result: impl FnOnce(&mut Draft) -> Term,
 ) {
     tell(vm, port, caller, |heap| {
         let result = result(heap);
@@ -103,7 +104,7 @@ pub(super) fn reply(
     vm: &'static Vm,
     port: &Port,
     sender: &Sender,
-    status: impl FnOnce(&mut FragmentHeap) -> Term,
+    status: impl FnOnce(&mut Draft) -> Term,
 ) {
     tell(vm, port, sender.caller, |heap| {
         let status = status(heap);

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use swarmrt_io::port::Port;
 use swarmrt_io::port::driver::tell;
 use swarmrt_machine::Vm;
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Term, am, atom};
 
 /// Bytes that are sent before others get their turn.
 const TURN_BYTES: u64 = 4 << 20;
@@ -112,7 +112,7 @@ pub(super) fn end_sending(
     outcome: Result<u64, Atom>,
 ) {
     let Some(sending) = state.sending.take() else { return };
-    tell(vm, port, sending.to, |heap: &mut FragmentHeap| {
+    tell(vm, port, sending.to, |heap| {
         let result = match outcome {
             Ok(sent) => heap.tuple(&[
                 Term::atom(am::OK),
