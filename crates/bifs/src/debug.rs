@@ -276,7 +276,12 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
                 let names: Vec<Term> = names.map(Term::atom).collect();
                 Ok(p.list(&names))
             }
-            "processes" => crate::process::processes(p),
+            "processes" => {
+                let pids: Vec<Term> =
+                    crate::process::living(p.vm).into_iter().map(Term::pid).collect();
+                Ok(p.list(&pids))
+            }
+            "processes_bif_info" => Ok(crate::process::listing_costs(p)),
             "node_and_dist_references" => Ok(node_references(p)),
             "max_atom_out_cache_index" => Ok(Term::small(CACHE_PLACES as i64 - 1)),
             // As of an OTP without the checker of locks.

@@ -2,6 +2,7 @@
 
 mod flags;
 mod links;
+mod listing;
 mod monitors;
 mod names;
 mod returning;
@@ -11,6 +12,7 @@ mod tasks;
 mod turns;
 
 pub use flags::{default_max_heap_size, max_heap_map, max_heap_size, max_heap_term};
+pub(crate) use listing::{listing_costs, living};
 pub(crate) use monitors::{MonitorOptions, monitor_ref};
 pub use spawn::remote_spawn_options;
 pub use turns::collect_soon;
@@ -35,44 +37,6 @@ pub(crate) fn bad_option() -> BifExit {
 /// Whether an option asks for priority messages, which OTP 28 brought.
 fn is_priority(vm: &Vm, option: Term) -> bool {
     option == Term::atom(atom!("priority")) && vm.release() >= Release::R28
-}
-
-/// Pids in the next slots of the table of processes from `at` on, and where to go on.
-#[bif("erts_internal:processes_next/1", since = 28)]
-fn processes_next(p: &mut Process, at: Term) -> BifResult {
-    const SLOTS: usize = 256;
-    let from = at.as_small().and_then(|at| usize::try_from(at).ok()).ok_or(BifExit::BADARG)?;
-    let limit = p.vm.processes.limit();
-    if from > limit {
-        return Err(BifExit::BADARG);
-    }
-    if from == limit {
-        return Ok(Term::atom(am::NONE));
-    }
-    let to = limit.min(from + SLOTS);
-    let pids: Vec<Term> = (from..to)
-        .filter_map(|slot| p.vm.processes.in_slot(slot))
-        .filter(|cell| cell.shared.state.load() != run_state::EXITED)
-        .map(|cell| Term::pid(cell.shared.id))
-        .collect();
-    p.bump_reductions(SLOTS / 4);
-    let pids = p.list(&pids);
-    Ok(p.tuple(&[Term::small(to as i64), pids]))
-}
-
-#[bif("erlang:processes/0")]
-pub(crate) fn processes(p: &mut Process) -> BifResult {
-    let processes = &p.vm.processes;
-    // One that has ended may be there still.
-    let has_ended = |&pid: &u64| {
-        let cell = processes.get(pid);
-        cell.is_some_and(|cell| cell.shared.state.load() == run_state::EXITED)
-    };
-    let mut pids = processes.ids();
-    pids.retain(|pid| !has_ended(pid));
-    let pids: Vec<Term> = pids.into_iter().map(Term::pid).collect();
-    p.bump_reductions(pids.len() / 4);
-    Ok(p.list(&pids))
 }
 
 fn is_alive(vm: &Vm, pid: u64) -> bool {

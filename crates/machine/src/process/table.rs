@@ -187,8 +187,13 @@ impl ProcessTable {
         }
     }
 
-    /// All living processes' numbers, lowest first.
+    /// All processes' numbers, lowest first, those that are ending included.
     pub fn ids(&self) -> Vec<u64> {
+        self.ids_of(|_| true)
+    }
+
+    /// The numbers of the processes that `wanted` says, lowest first.
+    pub fn ids_of(&self, wanted: impl Fn(&Shared) -> bool) -> Vec<u64> {
         let mut ids = Vec::with_capacity(self.count());
         for chunk in &self.chunks {
             let chunk = chunk.load(Ordering::Acquire);
@@ -197,7 +202,9 @@ impl ProcessTable {
             }
             // SAFETY: chunks are freed with the table, cells not while we are pinned.
             for slot in unsafe { &*chunk } {
-                if let Some(cell) = unsafe { slot.load(Ordering::Acquire).as_ref() } {
+                if let Some(cell) = unsafe { slot.load(Ordering::Acquire).as_ref() }
+                    && wanted(&cell.shared)
+                {
                     ids.push(cell.shared.id);
                 }
             }
@@ -205,4 +212,20 @@ impl ProcessTable {
         ids.sort_unstable();
         ids
     }
+
+    /// Chunks of the table, and how many of them have been used: [`ids`](Self::ids) looks at their
+    /// slots only.
+    pub fn chunks(&self) -> Chunks {
+        let used = self.chunks.iter().filter(|chunk| !chunk.load(Ordering::Relaxed).is_null());
+        let used = used.count();
+        Chunks { all: self.chunks.len(), used, slots: CHUNK }
+    }
+}
+
+/// How the table is divided.
+pub struct Chunks {
+    pub all: usize,
+    pub used: usize,
+    /// In each.
+    pub slots: usize,
 }
