@@ -3,7 +3,7 @@
 use super::turns::{collect_soon, is_collection};
 use super::{OK, TRUE, ask_as, is_alive};
 use swarmrt_machine::process::links::Tag;
-use swarmrt_machine::process::{Task, TaskWork};
+use swarmrt_machine::process::{Priority, Task, TaskWork};
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::node::own_pid;
 use swarmrt_term::{Alloc, Atom, Term, Tuple, am, atom};
@@ -106,18 +106,24 @@ fn request_system_task_3(p: &mut Process, pid: Term, priority: Term, request: Te
     request_system_task_4(p, p.pid(), pid, priority, request)
 }
 
-/// Requests are {Type, Id, …}; the requester gets {Type, Id, Result}.
+/// Requests are {Type, Id, …}; the requester gets {Type, Id, Result}. The process has its next turn
+/// with the priority of the request, if that is higher than its own.
 #[bif("erts_internal:request_system_task/4")]
 fn request_system_task_4(
     p: &mut Process,
     requester: Term,
     pid: Term,
-    _priority: Term,
+    priority: Term,
     request: Term,
 ) -> BifResult {
     let (Some(requester), Some(pid)) = (requester.as_pid(), own_pid(pid)) else {
         return Err(BifExit::BADARG);
     };
+    let priority = match priority.as_atom() {
+        Some(name) if name == atom!("inherit") => Some(p.priority),
+        name => name.and_then(Priority::of),
+    };
+    let priority = priority.ok_or(BifExit::BADARG)?;
     let request =
         request.as_tuple().filter(|request| request.arity() >= 2).ok_or(BifExit::BADARG)?;
     let kind = request.get(0).as_atom().ok_or(BifExit::BADARG)?;
@@ -166,12 +172,14 @@ fn request_system_task_4(
                 vm,
                 work,
                 argument,
+                priority,
                 answer: Some(answer),
                 again: is_check,
             })),
             None => answer(vm, Term::bool(false)),
         }),
     );
+    signal::lend(p.vm, pid, priority);
     Ok(OK)
 }
 
@@ -181,6 +189,7 @@ struct SystemTask<A: FnOnce(&'static Vm, Term)> {
     /// `None` when it is to be tried again after the next turn.
     work: fn(&mut Process, Option<Atom>) -> Option<Term>,
     argument: Option<Atom>,
+    priority: Priority,
     answer: Option<A>,
     /// A process in old code has one more turn to leave it: a turn that ends in a call of the
     /// reloaded module ends in old code, and purging must not kill every process that calls it
@@ -198,6 +207,9 @@ impl<A: FnOnce(&'static Vm, Term) + Send + 'static> TaskWork for SystemTask<A> {
             answer(self.vm, result);
         }
         None
+    }
+    fn priority(&self) -> Priority {
+        self.priority
     }
 }
 

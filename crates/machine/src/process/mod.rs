@@ -27,7 +27,7 @@ pub use registers::SavedRegisters;
 pub use suspend::{resume, suspend};
 
 use crate::code::Export;
-use crate::schedule::timer::TimerKey;
+use crate::schedule::{self, timer::TimerKey};
 use crate::signal::incoming::Incoming;
 use crate::vm::Vm;
 use exception::Exception;
@@ -37,6 +37,7 @@ use mailbox::Mailbox;
 use run_state::RunState;
 use sequential::Sequential;
 use std::any::Any;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
 use swarmrt_beam::instr::Instr;
 use swarmrt_heap::{Fragment, Heap};
@@ -179,6 +180,32 @@ pub type Task = Box<dyn TaskWork>;
 pub trait TaskWork: Send {
     /// Does the work, or gives it back when the process is not in the state for it.
     fn run(self: Box<Self>, process: &mut Process) -> Option<Task>;
+    /// Which of the tasks of a process come first.
+    fn priority(&self) -> Priority {
+        Priority::Normal
+    }
+}
+
+/// The tasks in the order in which they are run: by priority, those of one in the order in which
+/// they came, and one of low priority after eight of normal, as processes have their turns.
+fn in_turn(tasks: Vec<Task>) -> impl Iterator<Item = Task> {
+    const LOW_TURNS: usize = schedule::LOW_TURNS as usize;
+    let [mut max, mut high, mut normal, mut low] = [(); 4].map(|()| VecDeque::new());
+    for task in tasks {
+        match task.priority() {
+            Priority::Max => max.push_back(task),
+            Priority::High => high.push_back(task),
+            Priority::Normal => normal.push_back(task),
+            Priority::Low => low.push_back(task),
+        }
+    }
+    let mut skipped = 0;
+    let usual = std::iter::from_fn(move || {
+        let is_low = !low.is_empty() && (normal.is_empty() || skipped >= LOW_TURNS);
+        skipped = if is_low { 0 } else { skipped + 1 };
+        if is_low { low.pop_front() } else { normal.pop_front() }
+    });
+    max.into_iter().chain(high).chain(usual)
 }
 
 impl<F: FnOnce(&mut Process) + Send> TaskWork for F {
@@ -225,6 +252,7 @@ impl Process {
             return;
         }
         let Some(tasks) = self.tasks.take() else { return };
+        let tasks = if let [_] = tasks[..] { tasks } else { Box::new(in_turn(*tasks).collect()) };
         let later: Vec<Task> = tasks.into_iter().filter_map(|task| task.run(self)).collect();
         if !later.is_empty() {
             self.tasks = Some(Box::new(later));

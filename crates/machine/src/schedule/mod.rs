@@ -16,6 +16,7 @@ use blocking::Blockers;
 use dirty::DirtyPool;
 use parking::{Lent, Parking};
 use parking_lot::Mutex;
+pub(crate) use queues::LOW_TURNS;
 use queues::Queues;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -297,12 +298,14 @@ impl Schedulers {
     /// Gives a waiting process the next turn with this priority, which is higher than its own.
     pub(crate) fn advance(&self, cell: &ProcessCell, priority: u8) {
         let cell = std::ptr::from_ref(cell) as usize;
-        // One that is in no queue has its turn now, or is bound to a scheduler.
+        // One that is in no queue has its turn now.
         let _ = self.all.iter().any(|scheduler| scheduler.queues.lock().advance(cell, priority));
     }
 
     fn enqueue_bound(&self, cell: &ProcessCell, at: usize) {
-        self.all[at].with_queues(|queues| queues.push_bound(std::ptr::from_ref(cell) as usize));
+        let priority = cell.shared.priority.load(Ordering::Relaxed);
+        self.all[at]
+            .with_queues(|queues| queues.push_bound(std::ptr::from_ref(cell) as usize, priority));
         if current_scheduler() != Some(at) {
             self.wake(at);
         }

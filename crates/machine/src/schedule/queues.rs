@@ -21,8 +21,9 @@ pub(super) struct Queues {
     woken_turns: u32,
     /// Processes that wait and are not bound.
     length: usize,
-    /// Processes bound to this scheduler, which no other takes. They alternate with the others.
-    bound: VecDeque<usize>,
+    /// Processes bound to this scheduler, which no other takes, by priority. They alternate with
+    /// the others of their priority.
+    bound: [VecDeque<usize>; 4],
     bound_turn: bool,
     /// Turns of normal priority since low priority was passed over first.
     low_skipped: u32,
@@ -36,7 +37,7 @@ struct Waiting {
 }
 
 /// Turns of normal priority that go before one of low priority (`RESCHEDULE_LOW` in OTP).
-const LOW_TURNS: u32 = 8;
+pub(crate) const LOW_TURNS: u32 = 8;
 
 /// Turns of woken processes that came later, before a process whose turn was over.
 const WOKEN_TURNS: u32 = 4;
@@ -54,16 +55,30 @@ impl Queues {
         self.length += 1;
     }
     /// As [`push`](Queues::push), for a process that only this scheduler may run.
-    pub fn push_bound(&mut self, cell: usize) {
-        self.bound.push_back(cell);
+    pub fn push_bound(&mut self, cell: usize, priority: u8) {
+        self.bound[usize::from(priority)].push_back(cell);
     }
     /// Processes that wait: not bound, bound.
     pub fn lengths(&self) -> (usize, usize) {
-        (self.length, self.bound.len())
+        (self.length, self.bound.iter().map(VecDeque::len).sum())
     }
     /// Moves a process from a queue of lower priority to that of `priority`. `false` when it is in
     /// none.
     pub fn advance(&mut self, cell: usize, priority: u8) -> bool {
+        self.advance_bound(cell, priority) || self.advance_unbound(cell, priority)
+    }
+    fn advance_bound(&mut self, cell: usize, priority: u8) -> bool {
+        let (higher, lower) = self.bound.split_at_mut(usize::from(priority) + 1);
+        let found = lower.iter_mut().any(|queue| {
+            let at = queue.iter().position(|&other| other == cell);
+            at.is_some_and(|at| queue.remove(at).is_some())
+        });
+        if found {
+            higher[usize::from(priority)].push_back(cell);
+        }
+        found
+    }
+    fn advance_unbound(&mut self, cell: usize, priority: u8) -> bool {
         let (higher, lower) = self.by_priority.split_at_mut(usize::from(priority) + 1);
         let mut found = lower.iter_mut().any(|queue| {
             let at = queue.iter().position(|other| other.cell == cell);
@@ -98,17 +113,20 @@ impl Queues {
     /// wait, from 0: any of them can be next on a machine with enough schedulers.
     #[inline]
     pub fn pop_own(&mut self, choose: impl FnOnce(usize) -> Option<usize>) -> Option<usize> {
-        match choose(self.length + self.bound.len()) {
+        let (unbound, bound) = self.lengths();
+        match choose(unbound + bound) {
             None => self.pop_first(),
             Some(at) => self.remove(at),
         }
     }
     /// Takes out the process at a position among all that wait; `None` when there are fewer.
     fn remove(&mut self, mut at: usize) -> Option<usize> {
-        if at < self.bound.len() {
-            return self.bound.remove(at);
+        for queue in &mut self.bound {
+            if at < queue.len() {
+                return queue.remove(at);
+            }
+            at -= queue.len();
         }
-        at -= self.bound.len();
         let cell = if at < self.woken.len() {
             self.woken_out += 1;
             self.woken.remove(at)?
@@ -125,13 +143,18 @@ impl Queues {
         Some(cell)
     }
     /// The next process for the scheduler itself, by priority and waiting time.
+    #[inline]
     fn pop_first(&mut self) -> Option<usize> {
-        self.bound_turn = !self.bound_turn && !self.bound.is_empty();
-        if self.bound_turn || self.length == 0 {
-            self.bound.pop_front().or_else(|| self.pop())
-        } else {
-            self.pop()
-        }
+        if self.bound.iter().all(VecDeque::is_empty) { self.pop() } else { self.pop_beside_bound() }
+    }
+    /// As [`pop_first`](Queues::pop_first), where bound processes wait.
+    fn pop_beside_bound(&mut self) -> Option<usize> {
+        let unbound = self.waiting();
+        let waiting = [0, 1, 2, 3].map(|at| unbound[at] || !self.bound[at].is_empty());
+        let priority = self.next_priority(waiting)?;
+        let both = unbound[priority] && !self.bound[priority].is_empty();
+        self.bound_turn = !(both && self.bound_turn) && !self.bound[priority].is_empty();
+        if self.bound_turn { self.bound[priority].pop_front() } else { self.pop_unbound(priority) }
     }
     /// Takes out the next process that is not bound, for the scheduler or a thief: the highest
     /// priority, and of those the one that has waited longest.
@@ -139,20 +162,41 @@ impl Queues {
         if self.length == 0 {
             return None;
         }
-        let [max, high, normal, low] = &mut self.by_priority;
-        let no_normal = normal.is_empty() && self.woken.is_empty();
-        let no_low = low.is_empty();
-        let cell = if let Some(first) = max.pop_front().or_else(|| high.pop_front()) {
-            first.cell
-        } else if no_low || (!no_normal && self.low_skipped < LOW_TURNS) {
-            self.low_skipped += u32::from(!no_low);
-            self.pop_normal()?
-        } else {
+        let priority = self.next_priority(self.waiting())?;
+        self.pop_unbound(priority)
+    }
+    /// For each priority, whether a process waits that is not bound.
+    fn waiting(&self) -> [bool; 4] {
+        let [max, high, normal, low] = &self.by_priority;
+        let normal = !normal.is_empty() || !self.woken.is_empty();
+        [!max.is_empty(), !high.is_empty(), normal, !low.is_empty()]
+    }
+    /// The priority that has the next turn, where these wait.
+    fn next_priority(&mut self, waiting: [bool; 4]) -> Option<usize> {
+        let [max, high, normal, low] = waiting;
+        let next = if max {
+            Priority::Max
+        } else if high {
+            Priority::High
+        } else if normal && (!low || self.low_skipped < LOW_TURNS) {
+            self.low_skipped += u32::from(low);
+            Priority::Normal
+        } else if low {
             self.low_skipped = 0;
-            low.pop_front()?.cell
+            Priority::Low
+        } else {
+            return None;
         };
-        self.length -= 1;
-        Some(cell)
+        Some(next as usize)
+    }
+    fn pop_unbound(&mut self, priority: usize) -> Option<usize> {
+        let cell = if priority == Priority::Normal as usize {
+            self.pop_normal()
+        } else {
+            self.by_priority[priority].pop_front().map(|first| first.cell)
+        };
+        self.length -= usize::from(cell.is_some());
+        cell
     }
 }
 
@@ -223,7 +267,7 @@ mod tests {
     fn thieves_do_not_get_bound_processes_and_the_owner_takes_turns() {
         let mut queues = Queues::default();
         (0..2).for_each(|cell| queues.push(cell, NORMAL, false));
-        (10..13).for_each(|cell| queues.push_bound(cell));
+        (10..13).for_each(|cell| queues.push_bound(cell, NORMAL));
         assert_eq!(queues.lengths(), (2, 3));
         let own: Vec<usize> = (0..3).filter_map(|_| queues.pop_own(|_| None)).collect();
         assert_eq!(own, [10, 0, 11]);
@@ -236,7 +280,7 @@ mod tests {
     fn any_process_may_be_chosen_and_each_comes_once() {
         for at in 0..5 {
             let mut queues = Queues::default();
-            queues.push_bound(0);
+            queues.push_bound(0, NORMAL);
             queues.push(1, NORMAL, true);
             queues.push(2, Priority::Low as u8, false);
             queues.push(3, NORMAL, false);
@@ -300,10 +344,43 @@ mod tests {
     #[test]
     fn bound_processes_have_every_other_turn_and_all_where_nobody_else_waits() {
         let mut queues = Queues::default();
-        (0..2).for_each(|cell| queues.push(cell, Priority::Max as u8, false));
-        (10..14).for_each(|cell| queues.push_bound(cell));
+        (0..2).for_each(|cell| queues.push(cell, NORMAL, false));
+        (10..14).for_each(|cell| queues.push_bound(cell, NORMAL));
         let own: Vec<usize> = std::iter::from_fn(|| queues.pop_own(|_| None)).collect();
         assert_eq!(own, [10, 0, 11, 1, 12, 13]);
         assert!(!Queues::default().advance(10, Priority::Max as u8), "it is in none");
+    }
+
+    #[test]
+    fn bound_processes_have_their_turns_by_priority() {
+        let mut queues = Queues::default();
+        queues.push_bound(10, Priority::Low as u8);
+        queues.push(0, NORMAL, false);
+        queues.push(1, Priority::Low as u8, false);
+        queues.push_bound(11, NORMAL);
+        queues.push_bound(12, Priority::Max as u8);
+        queues.push(2, Priority::High as u8, false);
+        queues.push_bound(13, Priority::Low as u8);
+        assert!(queues.advance(13, Priority::High as u8));
+        assert_eq!(queues.lengths(), (3, 4));
+        let own: Vec<usize> = std::iter::from_fn(|| queues.pop_own(|_| None)).collect();
+        assert_eq!(own, [12, 2, 13, 0, 11, 1, 10]);
+    }
+
+    #[test]
+    fn low_priority_waits_for_eight_turns_of_normal_whoever_is_bound() {
+        for bound in [Priority::Low, Priority::Normal] {
+            let mut queues = Queues::default();
+            for cell in 0..12 {
+                let priority = if cell == 0 { Priority::Low } else { Priority::Normal };
+                if priority == bound {
+                    queues.push_bound(cell, priority as u8);
+                } else {
+                    queues.push(cell, priority as u8, false);
+                }
+            }
+            let own: Vec<usize> = std::iter::from_fn(|| queues.pop_own(|_| None)).collect();
+            assert_eq!(own, [1, 2, 3, 4, 5, 6, 7, 8, 0, 9, 10, 11], "{bound:?}");
+        }
     }
 }

@@ -24,10 +24,10 @@ pub use send::{
     send_unlink, send_with_token,
 };
 
-use crate::process::Process;
 use crate::process::in_native;
 use crate::process::sequential::TOKEN_BIT;
 use crate::process::table::ProcessCell;
+use crate::process::{Priority, Process};
 use crate::signal::incoming::{Linked, Pushed};
 use crate::sync::atomic::{Ordering, fence};
 use crate::vm::Vm;
@@ -209,11 +209,16 @@ pub fn wake(vm: &'static Vm, to: &ProcessCell) {
 /// Gives the receiver of a question the priority of the process that waits for the answer, if that
 /// is higher: else a busy process of middle priority would keep both waiting.
 pub fn lend_priority(from: &Process, to: u64) {
-    let priority = from.priority as u8;
-    if let Some(cell) = from.vm.processes.get(to)
+    lend(from.vm, to, from.priority);
+}
+
+/// Gives a process that waits for its turn this priority for it, if that is higher than its own.
+pub fn lend(vm: &'static Vm, to: u64, priority: Priority) {
+    let priority = priority as u8;
+    if let Some(cell) = vm.processes.get(to)
         && priority < cell.shared.priority.load(Ordering::Relaxed)
     {
-        from.vm.schedulers.advance(cell, priority);
+        vm.schedulers.advance(cell, priority);
     }
 }
 
