@@ -21,6 +21,8 @@ main() ->
     io:format("~p~n", [[erts_debug:get_internal_state({dist_ctrl, Node}) || Node <- [nobody@nowhere, node()]]]),
     io:format("~p~n", [numbered_atoms()]),
     io:format("~p~n", [loop_limits()]),
+    io:format("~p~n", [timers_in_timers()]),
+    io:format("~p~n", [markers_begin_anew()]),
     io:format("~p~n", [[erts_debug:disassemble(Place) || Place <- [{lists, append, 2}, {lists, none, 2}, 0, foo]]]),
     register(internal_states, self()),
     io:format("~p~n", [[Item || Item <- Items, element(1, process_info(self(), Item)) =/= Item]]).
@@ -37,6 +39,23 @@ loop_limits() ->
     Set = fun(Limit, Value) -> try erts_debug:set_internal_state(Limit, Value) catch error:Reason -> Reason end end,
     [[Set(Limit, Value) || Value <- [10, 20, default, 0, 30, default, -1, foo]]
         || Limit <- [binary_loop_limit, unicode_loop_limit, re_loop_limit]].
+
+%% A timer that starts a timer that starts a third, the last two due at once.
+timers_in_timers() ->
+    Set = fun(Value) -> try erts_debug:set_internal_state(multizero_timeout_in_timeout, Value) catch error:Reason -> Reason end end,
+    [[Set(Value), receive multizero_timeout_in_timeout_done = Done -> Done after 5000 -> late end] || Value <- [0, 5, -1]] ++ [Set(foo), Set(1 bsl 70)].
+
+%% Receives that skip what came before a reference, while the numbers that belong to this begin anew.
+markers_begin_anew() ->
+    self() ! before,
+    Set = fun(Value) -> try erts_debug:set_internal_state(process_uniq_counter, Value) catch error:Reason -> Reason end end,
+    [[begin [answered() || _ <- lists:seq(1, 20)], Set(Value) end || Value <- [1 bsl 62 - 10, -10, 65530, foo, 1 bsl 64]],
+     receive before -> before after 0 -> lost end].
+
+answered() ->
+    Ref = monitor(process, self(), [{alias, demonitor}]),
+    self() ! Ref,
+    receive Ref -> demonitor(Ref, [flush]) end.
 
 %% Atoms by their numbers; those that are missing are made.
 numbered_atoms() ->

@@ -13,7 +13,7 @@ use swarmrt_machine::schedule::deferred;
 use swarmrt_machine::signal::{self, Call};
 use swarmrt_machine::vm::time::TimeWarpMode;
 use swarmrt_machine::vm::watched::WatchedDescriptors;
-use swarmrt_machine::{BifExit, BifResult, Process, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::atom::CACHE_PLACES;
 use swarmrt_term::node::{pid_bits, port_number_bits};
 use swarmrt_term::{
@@ -123,10 +123,11 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
                 .ok_or(BifExit::BADARG)?;
             Ok(Term::bool(true))
         }
-        // For destructors of resources. Anything else is done at once.
+        // For destructors of resources. Anything else is done at once, by processes that every
+        // scheduler was to run next.
         "wait" => {
             deferred::settle();
-            Ok(Term::atom(am::OK))
+            crate::process::wait_for_schedulers(p, Term::atom(am::OK))
         }
         // There is nothing to force.
         "ets_force_split" | "ets_debug_random_split_join" | "ets_force_trap" => {
@@ -191,6 +192,17 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
                 _ => Err(BifExit::BADARG),
             }
         }
+        "process_uniq_counter" => {
+            p.mailbox.set_next_marker(low_bits(value).ok_or(BifExit::BADARG)?);
+            Ok(Term::atom(am::OK))
+        }
+        "multizero_timeout_in_timeout" => {
+            let ms = value.as_small().ok_or(BifExit::BADARG)?.max(0).cast_unsigned();
+            let at_ns = ms.saturating_mul(1_000_000).saturating_add(now_ns(p.vm));
+            let pid = p.id();
+            p.vm.timers.start(at_ns, Box::new(move |vm| timers_in_timers(vm, pid, 2)));
+            Ok(Term::atom(am::OK))
+        }
         // Senders never wait for each other: every process has what OTP calls buffers.
         "proc_sig_buffers" if value.as_bool() == Some(true) => Ok(Term::bool(true)),
         "binary" => {
@@ -211,6 +223,34 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             Ok(p.tuple(&[reference, address]))
         }
         _ => Err(BifExit::BADARG),
+    }
+}
+
+/// The low bits of an integer of 64 bits.
+fn low_bits(value: Term) -> Option<u16> {
+    if let Some(small) = value.as_small() {
+        return Some(small as u16);
+    }
+    let big = value.as_big()?;
+    let &[digit] = big.digits() else { return None };
+    let low = digit as u16;
+    Some(if big.is_negative() { low.wrapping_neg() } else { low })
+}
+
+fn now_ns(vm: &Vm) -> u64 {
+    vm.clock.since_start_ns()
+}
+
+/// What a timer does that is due: starts another that is due at once, `left` times; then the process
+/// hears of it.
+fn timers_in_timers(vm: &'static Vm, pid: u64, left: u32) {
+    if left > 0 {
+        let next = Box::new(move |vm| timers_in_timers(vm, pid, left - 1));
+        vm.timers.start(now_ns(vm), next);
+    } else {
+        let _guard = swarmrt_machine::pin();
+        let done = Term::atom(atom!("multizero_timeout_in_timeout_done"));
+        signal::send_message(vm, Term::NONE, pid, done);
     }
 }
 

@@ -133,7 +133,14 @@ fn merge(p: &mut Process, first: Term, second: Term) -> BifResult {
     long::run(p, atom!("maps"), atom!("merge"), &[first, second], |p| {
         long::check(pairs, PAIRS_PER_TURN)?;
         p.bump_reductions(pairs / 10);
-        Ok(map::merge(p, first, second))
+        let merged = map::merge(p, first, second);
+        if merged == second
+            && let (Some(first), Some(second)) = (first.as_flat_map(), second.as_flat_map())
+            && first.size() == second.size()
+        {
+            p.heap.share_literal_keys(second, first);
+        }
+        Ok(merged)
     })
 }
 

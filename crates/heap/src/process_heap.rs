@@ -2,15 +2,16 @@
 //! generation, and fragments not yet folded in.
 
 use crate::fragment::Fragment;
+use crate::literal::is_literal;
 use crate::pages::give_back_pages;
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use swarmrt_term::Alloc;
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::refusal::{self, handled};
 use swarmrt_term::usage::{HEAPS, has_room};
+use swarmrt_term::{Alloc, FlatMap};
 
 /// Words always left free between heap and stack, for return addresses that calls push.
 pub const SLACK_WORDS: usize = 4;
@@ -356,6 +357,18 @@ impl Heap {
     /// The off-heap terms of the young and of the old generation.
     pub fn off_heap_lists(&self) -> [&OffHeap; 2] {
         [&self.off_heap, &self.old_off_heap]
+    }
+
+    /// Gives a map of this heap the keys of another map that has the same, where the latter are a
+    /// literal and the former are not: they need no room then.
+    pub fn share_literal_keys(&mut self, map: FlatMap, other: FlatMap) {
+        let (keys, at) = (other.keys_tuple(), map.term().raw() as usize);
+        let is_here = [&self.block, &self.old].iter().any(|block| block.addresses().contains(&at));
+        if is_here && is_literal(keys) && !is_literal(map.keys_tuple()) {
+            assert_eq!(map.size(), other.size(), "maps with the same keys");
+            // SAFETY: the map lies in a block of this heap, and a literal belongs to no generation.
+            unsafe { map.set_keys_tuple(keys) };
+        }
     }
 
     /// Words that can be bumped without touching the slack.

@@ -464,8 +464,10 @@ fn a_receive_takes_from_the_middle_and_starts_over() {
 #[test]
 fn a_marker_skips_what_came_before_it() {
     let mut mailbox = mailbox(3);
-    mailbox.reserve_marker(1);
-    mailbox.bind_marker(1, 77);
+    mailbox.set_next_marker(u16::MAX);
+    let number = mailbox.reserve_marker();
+    assert_eq!([number, mailbox.reserve_marker()], [u16::MAX, 0], "numbers begin anew");
+    mailbox.bind_marker(number.into(), 77);
     push(&mut mailbox, Term::small(3));
     mailbox.use_marker(78);
     assert_eq!(mailbox.peek(), Some(Term::small(0)), "there is no such marker");
@@ -538,8 +540,8 @@ fn a_message_that_is_no_term_counts_until_it_is_looked_at() {
     let mut mailbox = mailbox(2);
     mailbox.push_unreadable(on_look());
     mailbox.push_unreadable(on_look());
-    mailbox.reserve_marker(1);
-    mailbox.bind_marker(1, 77);
+    let number = mailbox.reserve_marker();
+    mailbox.bind_marker(number.into(), 77);
     push(&mut mailbox, Term::small(2));
     assert_eq!((mailbox.len(), numbers(&mailbox)), (5, vec![0, 1, 2]));
     assert_eq!(mailbox.receive_peek(), Some(Term::small(0)));

@@ -199,6 +199,15 @@ impl FlatMap {
     pub fn keys_tuple(self) -> Term {
         self.term_at(1)
     }
+    /// Exchanges the tuple of the keys for one that is equal to it.
+    ///
+    /// # Safety
+    /// The map lies where the caller may write, and nobody else looks at it.
+    pub unsafe fn set_keys_tuple(self, keys: Term) {
+        debug_assert!(keys.is_tuple_of(self.size()));
+        // SAFETY: the first word is the keys tuple; the caller's for the rest.
+        unsafe { *self.0.add(1) = keys.raw() };
+    }
     /// The keys in term order.
     #[inline(always)]
     pub fn keys<'a>(self) -> &'a [Term] {

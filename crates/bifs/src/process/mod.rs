@@ -17,7 +17,10 @@ pub(crate) use monitors::{MonitorOptions, monitor_ref};
 pub use spawn::remote_spawn_options;
 pub use turns::collect_soon;
 
+use std::any::Any;
+use std::sync::Arc;
 use swarmrt_machine::process::run_state;
+use swarmrt_machine::schedule::Errand;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::node::own_pid;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
@@ -74,14 +77,7 @@ pub fn ask_as(
     gone: Term,
 ) -> BifResult {
     if let Some(state) = p.bif_state.take() {
-        let number = *state.downcast::<u64>().expect("a built-in finds its own state");
-        return match p.take_reply(number) {
-            Some(reply) => Ok(reply),
-            None => {
-                p.bif_state = Some(Box::new(number));
-                Err(BifExit::Wait)
-            }
-        };
+        return awaited(p, state);
     }
     if !is_alive(p.vm, pid) {
         return Ok(gone);
@@ -101,6 +97,46 @@ pub fn ask_as(
         }),
     );
     signal::lend_priority(p, pid);
+    p.bif_state = Some(Box::new(number));
+    Err(BifExit::Wait)
+}
+
+/// The reply that a built-in waits for, whose number is its state.
+fn awaited(p: &mut Process, state: Box<dyn Any + Send>) -> BifResult {
+    let number = *state.downcast::<u64>().expect("a built-in finds its own state");
+    p.take_reply(number).ok_or_else(|| {
+        p.bif_state = Some(Box::new(number));
+        BifExit::Wait
+    })
+}
+
+/// Waits until every scheduler has been between two turns, and returns `result`, an atom: who was to
+/// have a turn before has begun it then. Does not wait where the schedulers are blocked.
+pub(crate) fn wait_for_schedulers(p: &mut Process, result: Term) -> BifResult {
+    struct Passed {
+        vm: &'static Vm,
+        asker: u64,
+        number: u64,
+        result: Term,
+    }
+    impl Drop for Passed {
+        fn drop(&mut self) {
+            let _guard = swarmrt_machine::pin();
+            signal::send_reply(self.vm, self.asker, self.number, self.result);
+        }
+    }
+    if let Some(state) = p.bif_state.take() {
+        return awaited(p, state);
+    }
+    if p.vm.schedulers.runs_alone() {
+        return Ok(result);
+    }
+    let number = p.expect_reply();
+    let passed = Passed { vm: p.vm, asker: p.id(), number, result };
+    let errand: Errand = Arc::new(move || {
+        let _ = &passed;
+    });
+    p.vm.schedulers.on_each(&errand);
     p.bif_state = Some(Box::new(number));
     Err(BifExit::Wait)
 }

@@ -290,9 +290,7 @@ pub fn catch_value(p: &mut Process, class: Term, reason: Term, trace: Term) -> T
 /// `recv_marker_reserve`: a marker behind the messages that have arrived. Returns its number, which
 /// the program hands to `recv_marker_bind`.
 pub fn reserve_marker(p: &mut Process) -> Term {
-    let number = p.vm.next_unique() & 0xfff_ffff;
-    p.mailbox.reserve_marker(number);
-    Term::small(number as i64)
+    Term::small(p.mailbox.reserve_marker().into())
 }
 /// `recv_marker_bind`: the marker that [`reserve_marker`] gave belongs to this reference from now
 /// on.

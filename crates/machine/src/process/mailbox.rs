@@ -22,6 +22,9 @@ pub struct Mailbox {
     peeked: bool,
     /// A priority message came before the message that code is looking at.
     scan_again: bool,
+    /// The number of the next marker. After the highest comes 0 again: of the few markers there
+    /// are, no two have the same.
+    next_marker: u16,
     next_sequence: u32,
     markers: Vec<Marker>,
     /// `None` when every message is a term.
@@ -68,6 +71,7 @@ impl Mailbox {
             priority_length: 0,
             peeked: false,
             scan_again: false,
+            next_marker: 0,
             next_sequence: 0,
             markers: Vec::new(),
             unreadable: None,
@@ -355,13 +359,21 @@ impl Mailbox {
         Some(message)
     }
 
-    /// Remembers the end of the list in a marker with this number. The oldest of [`MARKERS_MAX`]
-    /// markers is dropped for it.
-    pub fn reserve_marker(&mut self, number: u64) {
+    /// Remembers the end of the list in a marker, and returns its number. The oldest of
+    /// [`MARKERS_MAX`] markers is dropped for it.
+    pub fn reserve_marker(&mut self) -> u16 {
+        const { assert!(MARKERS_MAX <= u16::MAX as usize) };
         if self.markers.len() >= MARKERS_MAX {
             self.markers.remove(0);
         }
-        self.markers.push(Marker { key: number, bound: false, after: self.last });
+        let number = self.next_marker;
+        self.next_marker = number.wrapping_add(1);
+        self.markers.push(Marker { key: number.into(), bound: false, after: self.last });
+        number
+    }
+    /// Sets the number of the next marker, for tests of what happens when numbers begin anew.
+    pub fn set_next_marker(&mut self, number: u16) {
+        self.next_marker = number;
     }
     /// Binds the marker with this number to a reference, which was made after the marker. Nothing
     /// happens when the marker was dropped meanwhile.
