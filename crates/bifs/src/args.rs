@@ -108,12 +108,14 @@ pub(crate) fn each_piece(
             let head = cell.head();
             if let Some(value) = head.as_small() {
                 visit(Piece::Byte(u8::try_from(value).map_err(|_| NotIodata)?))?;
-            } else if head.is_bitstring() {
-                visit(Piece::Bits(head))?;
             } else if head.is_cons() {
-                pending.push(cell.tail());
+                if !cell.tail().is_nil() {
+                    pending.push(cell.tail());
+                }
                 current = head;
                 continue;
+            } else if head.is_bitstring() {
+                visit(Piece::Bits(head))?;
             } else if !head.is_nil() {
                 return Err(NotIodata.into());
             }
@@ -137,7 +139,7 @@ pub(crate) fn iodata_size(iodata: Term) -> Result<(usize, bool), Stop> {
     each_piece(iodata, |piece| {
         let more = match piece {
             Piece::Byte(_) => 8,
-            Piece::Bits(term) => Bits::of(term).bit_size,
+            Piece::Bits(term) => Bits::size_of(term),
         };
         whole &= more % 8 == 0;
         bits = bits.checked_add(more).ok_or(BifExit::SYSTEM_LIMIT)?;
@@ -152,8 +154,13 @@ pub(crate) fn iodata_len(iodata: Term) -> Result<usize, Stop> {
     each_piece(iodata, |piece| {
         let more = match piece {
             Piece::Byte(_) => 1,
-            Piece::Bits(term) if Bits::of(term).is_binary() => Bits::of(term).bit_size / 8,
-            Piece::Bits(_) => return Err(NotIodata.into()),
+            Piece::Bits(term) => {
+                let bits = Bits::size_of(term);
+                if bits % 8 != 0 {
+                    return Err(NotIodata.into());
+                }
+                bits / 8
+            }
         };
         bytes = bytes.checked_add(more).ok_or(BifExit::SYSTEM_LIMIT)?;
         Ok(())
