@@ -9,6 +9,7 @@ main() ->
     Target = spawn_opt(fun idle/0, [link, {scheduler, 1}]),
     io:format("~p~n", [order(Target, [{low, 2}, {normal, 11}, {low, 3}, {normal, 16}])]),
     io:format("~p~n", [order(Target, [{low, 1}, {normal, 3}, {max, 2}, {high, 2}, {inherit, 2}, {normal, 20}])]),
+    io:format("~p~n", [deleted()]),
     io:format("~p~n", [[refused(Target, Priority) || Priority <- [lower, 1, "low"]]]),
     process_flag(scheduler, 0),
     process_flag(priority, max),
@@ -20,6 +21,17 @@ order(Target, Requests) ->
     [receive {system_task_test, Id, true} -> Id end || {_, Count} <- Requests, _ <- lists:seq(1, Count)].
 
 request(Target, Priority, Id) -> erts_internal:request_system_task(Target, Priority, {system_task_test, Id}).
+
+%% Whether a new process has begun when the module that it runs is deleted, although its parent has a higher priority.
+deleted() ->
+    Forms = [{attribute, 1, module, deleted}, {attribute, 1, export, [{wait, 0}]},
+             {function, 1, wait, 0, [{clause, 1, [], [], [{'receive', 1, [{clause, 1, [{atom, 1, go}], [], [{atom, 1, ok}]}]}]}]}],
+    {ok, deleted, Binary} = compile:forms(Forms),
+    {module, deleted} = erlang:load_module(deleted, Binary),
+    Pid = spawn_opt(deleted, wait, [], [{scheduler, 1}]),
+    Result = [erlang:delete_module(deleted), erlang:check_process_code(Pid, deleted)],
+    exit(Pid, kill),
+    Result.
 
 refused(Target, Priority) -> try request(Target, Priority, id) catch error:Reason -> Reason end.
 

@@ -1,5 +1,6 @@
 //! Loading, replacing and asking about code.
 
+use crate::process::wait_for_schedulers;
 use std::sync::Arc;
 use swarmrt_beam::file::{BeamFile, decompressed};
 use swarmrt_machine::code::{HasOldVersion, ModuleCode, Prepared};
@@ -58,8 +59,8 @@ fn has_prepared_code_on_load(p: &mut Process, reference: Term) -> BifResult {
     Ok(Term::bool(module.on_load.is_some()))
 }
 
-/// Processes that were made runnable before go first, once, as in OTP, where a change of code waits
-/// for all schedulers.
+/// Processes that were made runnable before go first, once, if they are of no lower priority. In OTP
+/// a change of code waits for all schedulers, which would make loading slow here.
 fn let_others_go_first(p: &mut Process) -> Result<(), BifExit> {
     if p.bif_state.take().is_some() {
         return Ok(());
@@ -193,7 +194,8 @@ fn function_exported(p: &mut Process, module: Term, function: Term, arity: Term)
 #[bif("erlang:delete_module/1")]
 fn delete_module(p: &mut Process, module: Term) -> BifResult {
     let name = module_name(module)?;
-    let_others_go_first(p)?;
+    // As in OTP, where a change of code waits for all of them.
+    wait_for_schedulers(p, Term::bool(true))?;
     let _permission = p.change_code()?;
     match p.vm.code.delete(name) {
         Ok(true) => Ok(Term::bool(true)),
