@@ -110,21 +110,9 @@ fn awaited(p: &mut Process, state: Box<dyn Any + Send>) -> BifResult {
     })
 }
 
-/// Waits until every scheduler has been between two turns, and returns `result`, an atom: who was to
-/// have a turn before has begun it then. Does not wait where the schedulers are blocked.
+/// Waits until every scheduler has had a turn since, and returns `result`, an atom: processes that
+/// were to have the next turns have begun them then. Does not wait where the schedulers are blocked.
 pub(crate) fn wait_for_schedulers(p: &mut Process, result: Term) -> BifResult {
-    struct Passed {
-        vm: &'static Vm,
-        asker: u64,
-        number: u64,
-        result: Term,
-    }
-    impl Drop for Passed {
-        fn drop(&mut self) {
-            let _guard = swarmrt_machine::pin();
-            signal::send_reply(self.vm, self.asker, self.number, self.result);
-        }
-    }
     if let Some(state) = p.bif_state.take() {
         return awaited(p, state);
     }
@@ -132,13 +120,45 @@ pub(crate) fn wait_for_schedulers(p: &mut Process, result: Term) -> BifResult {
         return Ok(result);
     }
     let number = p.expect_reply();
-    let passed = Passed { vm: p.vm, asker: p.id(), number, result };
-    let errand: Errand = Arc::new(move || {
-        let _ = &passed;
-    });
-    p.vm.schedulers.on_each(&errand);
+    // A scheduler is between two turns twice: there is a turn between the two.
+    Passing { vm: p.vm, asker: p.id(), number, result }.ask(2);
     p.bif_state = Some(Box::new(number));
     Err(BifExit::Wait)
+}
+
+/// A process that waits until every scheduler has been between two turns.
+#[derive(Clone, Copy)]
+struct Passing {
+    vm: &'static Vm,
+    asker: u64,
+    number: u64,
+    result: Term,
+}
+
+impl Passing {
+    /// Waits for them so many times, and then answers.
+    fn ask(self, times: u32) {
+        /// Dropped when the last scheduler has been there.
+        struct Round(Passing, u32);
+        impl Drop for Round {
+            fn drop(&mut self) {
+                // Of a machine that ends, nothing is left to ask.
+                if !self.0.vm.is_shutting_down() {
+                    self.0.ask(self.1);
+                }
+            }
+        }
+        if times > 0 {
+            let round = Round(self, times - 1);
+            let errand: Errand = Arc::new(move || {
+                let _ = &round;
+            });
+            self.vm.schedulers.on_each(&errand);
+        } else {
+            let _guard = swarmrt_machine::pin();
+            signal::send_reply(self.vm, self.asker, self.number, self.result);
+        }
+    }
 }
 
 #[bif("erts_internal:is_process_alive/2")]
