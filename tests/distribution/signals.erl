@@ -1,6 +1,6 @@
 %% Signals between two nodes: what each leads to, printed. Runs on one node; the other is given by its name, and has this module.
 -module(signals).
--export([main/1, makes_fun/0, echo/0, waits/0, dies/1, says/2, forward/1]).
+-export([main/1, makes_fun/0, echo/0, waits/0, dies/1, says/2, orphan/1, forward/1]).
 
 main(Peer) ->
     pong = net_adm:ping(Peer),
@@ -25,7 +25,7 @@ steps() ->
      {names, fun names/1}, {aliases, fun aliases/1}, {links, fun links/1}, {unlinks, fun unlinks/1},
      {exits, fun exits/1}, {monitors, fun monitors/1}, {named_monitors, fun named_monitors/1},
      {demonitors, fun demonitors/1}, {leaders, fun leaders/1}, {spawns, fun spawns/1},
-     {spawn_requests, fun spawn_requests/1}, {replies_first, fun replies_first/1},
+     {spawn_requests, fun spawn_requests/1}, {replies_first, fun replies_first/1}, {orphans, fun orphans/1},
      {rpcs, fun rpcs/1}, {infos, fun infos/1},
      {options, fun options/1}, {gen_calls, fun gen_calls/1}, {trace_tokens, fun trace_tokens/1},
      {node_lists, fun node_lists/1}, {many, fun many/1}].
@@ -276,6 +276,24 @@ spawn_requests(Peer) ->
     Id6 = spawn_request(Peer, ?MODULE, waits, [], [{monitor, [{tag, mine}]}]),
     Sixth = receive {spawn_reply, Id6, ok, P6} -> exit(P6, six), next() after 3000 -> nothing end,
     {First, Second, Third, Fourth, Fifth, Sixth}.
+
+%% A process whose parent ends before it is linked to it hears of the parent's reason, and of no other.
+orphans(Peer) ->
+    Self = self(),
+    [spawn(fun() ->
+        %% What takes a while to end.
+        Table = ets:new(table, []),
+        ets:insert(Table, [{I, I} || I <- lists:seq(1, 1000)]),
+        spawn_request(Peer, ?MODULE, orphan, [Self], [link]),
+        receive after N rem 5 -> ok end,
+        exit(parents)
+    end) || N <- lists:seq(1, 1000)],
+    Gather = fun Gather(Reasons) -> receive {orphan, Reason} -> Gather([Reason | Reasons]) after 500 -> Reasons end end,
+    [Reason || Reason <- lists:usort(Gather([])), Reason =/= parents].
+
+orphan(To) ->
+    process_flag(trap_exit, true),
+    receive {'EXIT', _, Reason} -> To ! {orphan, Reason} end.
 
 %% The answer to a request comes before everything that the new process sends.
 replies_first(Peer) ->

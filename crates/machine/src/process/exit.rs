@@ -92,6 +92,7 @@ impl Process {
         for hook in vm.exit_hooks() {
             hook(self);
         }
+        self.orphan_spawn_requests(reason);
         self.close_incoming();
         if let Some(extra) = &mut self.extra {
             std::mem::take(&mut extra.on_exit).into_values().for_each(|on_exit| (on_exit.call)(vm));

@@ -604,6 +604,15 @@ impl Process {
         self.receive_own(message);
     }
 
+    /// The process ends, and takes signals still: keeps the reason for those that it has other nodes
+    /// start, and is to be linked to. Where an answer is refused, the reason is there.
+    pub(crate) fn orphan_spawn_requests(&self, reason: Term) {
+        let (Some(remote), Some(host)) = (&self.relations.remote, self.vm.remote()) else { return };
+        for request in remote.spawn_requests.values().filter(|request| request.link) {
+            host.orphan(request.node, request.connection, request.reference, reason);
+        }
+    }
+
     /// The process ends: tells other nodes.
     pub(crate) fn end_remote(&mut self, relations: &mut Relations, reason: Term) {
         let Some(remote) = relations.remote.take() else { return };
@@ -619,11 +628,6 @@ impl Process {
             let down =
                 RemoteSignal::Down { to: watcher.pid, reference, name: watcher.name, reason };
             self.signal_remote(Term::NIL, watcher.pid.node, &down, how);
-        }
-        for request in remote.spawn_requests.values() {
-            if request.link {
-                host.orphan(request.node, request.connection, request.reference, reason);
-            }
         }
         for monitor in relations.monitors.values() {
             self.demonitor_remote(&monitor.watched, monitor.reference);
