@@ -45,6 +45,9 @@ pub mod shared_head {
 const NUMBERED: usize = 1 << 63;
 /// Set together with [`NUMBERED`] where a [`Finish`] is called in place of freeing the memory.
 const FINISHED: usize = 1 << 62;
+/// Set together with [`NUMBERED`] where somebody keeps a reference who has no use for the memory
+/// when all others are gone.
+const KEPT: usize = 1 << 61;
 
 /// Called when the last reference to memory is dropped, in place of freeing it, with the memory's
 /// raw word. It has to see to it that [`SharedBytes::free`] is called at some time. Any code that
@@ -95,6 +98,16 @@ impl SharedBytes {
     /// has no room, the program ends.
     pub fn few_zeroed_words(count: usize) -> SharedBytes {
         Self::zeroed_words(count).unwrap_or_else(|| refusal::end(count * 8))
+    }
+
+    /// As [`few_zeroed_words`](SharedBytes::few_zeroed_words), for memory of which the caller keeps a
+    /// reference: when it is the only one left, the memory is not found by its number any more.
+    pub fn kept_words(count: usize) -> SharedBytes {
+        let shared = Self::few_zeroed_words(count);
+        shared.number();
+        // SAFETY: we hold a reference.
+        unsafe { shared.0.as_ref() }.used_bits.fetch_or(KEPT, Ordering::Relaxed);
+        shared
     }
 
     /// Memory of `words` words and `bytes` bytes for a thing that references stand for. The first
@@ -209,21 +222,23 @@ impl SharedBytes {
         let head = unsafe { self.0.as_ref() };
         let known = head.used_bits.load(Ordering::Relaxed);
         if known & NUMBERED != 0 {
-            return (known & !(NUMBERED | FINISHED)) as u64;
+            return (known & !(NUMBERED | FINISHED | KEPT)) as u64;
         }
         let number = register(SharedAddress(self.0.as_ptr() as u64));
         head.used_bits.store(NUMBERED | number as usize, Ordering::Relaxed);
         number
     }
-    /// Another reference to memory given as its raw word, unless the last one was dropped.
+    /// Another reference to memory given as its raw word, unless the last one was dropped, or only
+    /// its keeper's is left.
     /// # Safety
     /// The memory was not freed yet.
     pub(crate) unsafe fn if_alive(raw: u64) -> Option<SharedBytes> {
         let head = NonNull::new(raw as *mut SharedHead)?;
         // SAFETY: the caller's.
-        let references = unsafe { &head.as_ref().references };
+        let SharedHead { references, used_bits, .. } = unsafe { head.as_ref() };
+        let kept = usize::from(used_bits.load(Ordering::Relaxed) & KEPT != 0);
         // Relaxed: as in `clone`; the memory itself was seen through the register's lock.
-        let more = |count: usize| (count > 0).then_some(count + 1);
+        let more = |count: usize| (count > kept).then_some(count + 1);
         references.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(SharedBytes(head))
     }
@@ -273,7 +288,7 @@ impl Drop for SharedBytes {
                 std::sync::atomic::fence(Ordering::Acquire);
                 let known = self.0.as_ref().used_bits.load(Ordering::Relaxed);
                 if known & NUMBERED != 0 {
-                    unregister((known & !(NUMBERED | FINISHED)) as u64);
+                    unregister((known & !(NUMBERED | FINISHED | KEPT)) as u64);
                     if known & FINISHED != 0 {
                         let finish = std::mem::transmute::<usize, Finish>(
                             self.data().cast::<usize>().read(),

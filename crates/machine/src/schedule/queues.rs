@@ -152,8 +152,8 @@ impl Queues {
         let unbound = self.waiting();
         let waiting = [0, 1, 2, 3].map(|at| unbound[at] || !self.bound[at].is_empty());
         let priority = self.next_priority(waiting)?;
-        let both = unbound[priority] && !self.bound[priority].is_empty();
-        self.bound_turn = !(both && self.bound_turn) && !self.bound[priority].is_empty();
+        let is_bound = !self.bound[priority].is_empty();
+        self.bound_turn = is_bound && !(unbound[priority] && self.bound_turn);
         if self.bound_turn { self.bound[priority].pop_front() } else { self.pop_unbound(priority) }
     }
     /// Takes out the next process that is not bound, for the scheduler or a thief: the highest

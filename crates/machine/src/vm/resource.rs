@@ -3,8 +3,8 @@
 //! Such a reference holds counted shared memory
 //! ([`LocalRef::counted_words`](swarmrt_term::LocalRef::counted_words)): its first word is the mark
 //! of a type, the second the value's number in a table. When the table alone holds the memory, no
-//! heap has a reference any more, and the next sweep drops the value: when there are many, or when
-//! the table's owner asks for one. A value that belongs to a process is dropped with that process
+//! heap has a reference any more: none that comes back from elsewhere finds the value then, and the
+//! next sweep drops it: when there are many, or when the table's owner asks for one. A value that belongs to a process is dropped with that process
 //! at the latest.
 
 use crate::process::Process;
@@ -93,7 +93,7 @@ impl<T> Resources<T> {
     }
 
     fn add_for(&self, p: &mut Process, value: Arc<T>, owner: Option<u64>) -> Term {
-        let shared = SharedBytes::few_zeroed_words(2);
+        let shared = SharedBytes::kept_words(2);
         let mut swept = Vec::new();
         {
             let mut table = self.table.write();
