@@ -156,7 +156,7 @@ pub(crate) fn iodata_len(iodata: Term) -> Result<usize, Stop> {
             Piece::Byte(_) => 1,
             Piece::Bits(term) => {
                 let bits = Bits::size_of(term);
-                if bits % 8 != 0 {
+                if !bits.is_multiple_of(8) {
                     return Err(NotIodata.into());
                 }
                 bits / 8

@@ -57,7 +57,7 @@ fn processes(p: &mut Process) -> BifResult {
 fn build(p: &mut Process, mut listing: Listing, mut list: Term) -> BifResult {
     while let Some(pid) = listing.left.pop() {
         list = p.cons(Term::pid(pid), list);
-        if listing.left.len() % CELLS_PER_REDUCTION == 0 {
+        if listing.left.len().is_multiple_of(CELLS_PER_REDUCTION) {
             p.bump_reductions(1);
             if p.reductions <= 0 {
                 let left = Term::small(listing.left.len() as i64);
