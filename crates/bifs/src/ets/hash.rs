@@ -484,7 +484,8 @@ impl HashTable {
 
     /// Removes everything: the objects are in the table that is returned.
     pub fn take_all(&mut self) -> HashTable {
-        let buckets = self.buckets.len().min(BUCKETS_MIN);
+        // A power of two, which the number of buckets need not be.
+        let buckets = (self.mask + 1).min(BUCKETS_MIN);
         std::mem::replace(self, Self::with_buckets(buckets, self.keypos, self.duplicates))
     }
     /// Removes everything from a table that gets no more objects.
@@ -570,6 +571,21 @@ mod tests {
             table.remove(Term::small(key), hash_of(Term::small(key)), false, |_| true);
         }
         assert_eq!((table.len(), table.first_from(0).map(key_of)), (0, None));
+    }
+
+    #[test]
+    fn a_part_that_was_emptied_finds_what_comes_then() {
+        for objects in 0..200 {
+            let mut table = HashTable::new(0, Duplicates::Any, 64);
+            for key in 0..objects {
+                table.insert(object(key, 0), false);
+            }
+            drop(table.take_all());
+            for key in 0..400 {
+                table.insert(object(key, 1), false);
+            }
+            assert!((0..400).all(|key| values(&table, key) == [1]), "after {objects}");
+        }
     }
 
     #[test]
