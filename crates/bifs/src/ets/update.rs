@@ -301,15 +301,6 @@ fn update_element_in(
     if default.is_none() && !has_key(table, key) {
         return done(table, Term::bool(false));
     }
-    let pairs = if specification.is_list() { list_of(specification)? } else { vec![specification] };
-    let mut values = Vec::with_capacity(pairs.len());
-    for pair in pairs {
-        let (position, value) = pair_of(pair).ok_or(BifExit::BADARG)?;
-        let at = position.as_small().filter(|&position| position >= 1).ok_or(BifExit::BADARG)?
-            as usize
-            - 1;
-        values.push((at, value));
-    }
     let default = match default {
         Some(default) => match object_of(table, default) {
             Ok(default) => Some(default),
@@ -321,11 +312,21 @@ fn update_element_in(
         },
         None => None,
     };
-    // OTP names the position only where there is a default object.
-    let no_such_position = || match default {
-        Some(_) => BifExit::Caused(atom!("position")),
-        None => BifExit::BADARG,
+    // From OTP 27 on the cause names the position.
+    let no_such_position = || match p.vm.release() {
+        Release::R25 | Release::R26 => BifExit::BADARG,
+        _ => BifExit::Caused(atom!("position")),
     };
+    let pairs = if specification.is_list() { list_of(specification)? } else { vec![specification] };
+    let mut values = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        let (position, value) = pair_of(pair).ok_or(BifExit::BADARG)?;
+        let position = position.as_small().ok_or(BifExit::BADARG)?;
+        if position < 1 {
+            return Err(no_such_position());
+        }
+        values.push((position as usize - 1, value));
+    }
     let change = |object: &mut Head| {
         let arity = object.tuple().arity();
         if values.iter().any(|&(at, _)| at == table.keypos) {
