@@ -49,10 +49,10 @@ impl State {
                     return Input::Packets(input);
                 }
                 framing::Cut::Invalid => return Input::Lost(Some(libc::EMSGSIZE)),
-                framing::Cut::More if *reads >= READS_MAX || *reads > 0 && self.drained => {
+                framing::Cut::More(_) if *reads >= READS_MAX || *reads > 0 && self.drained => {
                     return Input::Nothing;
                 }
-                framing::Cut::More => {}
+                framing::Cut::More(_) => {}
             }
             *reads += 1;
             match self.read_more() {

@@ -270,7 +270,8 @@ impl Inet {
         if Ports::of(vm).count() >= vm.config.ports_max {
             return Err(Failure::Named("system_limit"));
         }
-        let options = Options { active: Active::Passive, ..state.options.clone() };
+        let options =
+            Options { active: Active::Passive, has_given_buffer: false, ..state.options.clone() };
         let inner = State { options, bound: true, connected: true, ..State::new(true) };
         let inet = Inet::new(true, inner);
         let port = Ports::of(vm).open(

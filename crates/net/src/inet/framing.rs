@@ -12,7 +12,8 @@ const LINE_BYTES_MIN: usize = 1460;
 pub enum Cut {
     /// What it is, and how many bytes of input it takes.
     Packet(Packet, usize),
-    More,
+    /// Not all is there; how many bytes the packet has, when that can be told.
+    More(Option<usize>),
     Invalid,
 }
 
@@ -42,7 +43,7 @@ pub fn cut(options: &Options, headers: bool, input: &[u8], length: usize) -> Cut
     };
     if kind == PacketKind::Raw && length > 0 {
         return if input.len() < length {
-            Cut::More
+            Cut::More(Some(length))
         } else {
             Cut::Packet(Packet { kind, head: 0, tail: 0 }, length)
         };
@@ -54,7 +55,7 @@ pub fn cut(options: &Options, headers: bool, input: &[u8], length: usize) -> Cut
     };
     let used = match packet::frame(kind, input, &limits) {
         Frame::Whole(used) => used,
-        Frame::More(_) => return Cut::More,
+        Frame::More(total) => return Cut::More(total),
         Frame::Invalid => return Cut::Invalid,
     };
     let head = if let PacketKind::Length(size) = kind { size } else { 0 };

@@ -169,7 +169,12 @@ impl Inet {
             );
             let (packet, used) = match cut {
                 framing::Cut::Packet(packet, used) => (packet, used),
-                framing::Cut::More => return After::Nothing,
+                // OTP keeps a packet behind those that it has delivered from the same buffer, whose
+                // size is an `int`.
+                framing::Cut::More(Some(total)) if state.input_at + total > i32::MAX as usize => {
+                    return self.lost(vm, port, state, Some(libc::EMSGSIZE));
+                }
+                framing::Cut::More(_) => return After::Nothing,
                 framing::Cut::Invalid => return self.lost(vm, port, state, Some(libc::EMSGSIZE)),
             };
             state.received.note(used);

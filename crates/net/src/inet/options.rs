@@ -351,7 +351,10 @@ impl Inet {
         let is_stream = state.stream;
         let options = &mut state.options;
         match option {
-            code::BUFFER => options.buffer = size()?.clamp(1, super::state::BUFFER_MAX),
+            code::BUFFER => {
+                options.buffer = size()?.clamp(1, super::state::BUFFER_MAX);
+                options.has_given_buffer = true;
+            }
             code::HEADER => options.header = size()?,
             code::PACKET => {
                 options.packet = packet_kind(value).ok_or(invalid)?;
@@ -374,8 +377,9 @@ impl Inet {
             code::READ_AHEAD => options.read_ahead = value != 0,
             code::NON_BLOCK_SEND => options.non_block_send = value != 0,
             code::EXCLUSIVEADDRUSE => {}
-            // As in OTP: the receive buffer of the driver keeps up with that of the system.
-            code::RCVBUF if size()? > options.buffer => {
+            // As in OTP: the receive buffer of the driver keeps up with that of the system, where
+            // its size was not asked for.
+            code::RCVBUF if !options.has_given_buffer && size()? > options.buffer => {
                 options.buffer = size()?.min(if is_stream {
                     super::state::BUFFER_MAX
                 } else {

@@ -70,7 +70,7 @@ impl Inet {
         let packed = head.len() + all - start;
         state.sent.note(packed);
         port.note_output(vm, packed);
-        let busy = state.is_busy();
+        let goes_behind = state.queued > 0 || state.sending.is_some();
         state.queued += packed;
         if !head.is_empty() {
             state.output.push_back(Piece::Own(head, 0));
@@ -84,14 +84,18 @@ impl Inet {
                 state.output.push_back(piece);
             }
         }
-        let outcome = if state.sending.is_some() { Ok(()) } else { Inet::flush(&mut state) };
+        // Behind others it waits until the poller tells of room: the system takes the rest of a
+        // segment now and then while its buffer is full, which would let too many senders go on.
+        let waits_for_news = state.sending.is_some() || goes_behind && state.full;
+        let outcome = if waits_for_news { Ok(()) } else { Inet::flush(&mut state) };
         if let Err(problem) = outcome {
             let name = state.lost_name(problem);
             reply(vm, port, &sender, |heap| error(heap, name));
             return self.lost(vm, port, &mut state, Some(problem));
         }
-        // A sender that finds the queue full waits until there is room.
-        if busy && state.is_busy() {
+        // As in OTP, a sender waits when what it adds to a queue makes that one full. What a socket
+        // with an empty queue does not take at once is queued whatever its size.
+        if goes_behind && state.is_over_full() {
             let timeout = state
                 .options
                 .send_timeout

@@ -41,6 +41,8 @@ pub(super) struct Options {
     pub(super) deliver_term: bool,
     pub(super) header: usize,
     pub(super) buffer: usize,
+    /// The program has set `buffer` on this socket.
+    pub(super) has_given_buffer: bool,
     pub(super) packet_size: usize,
     pub(super) delimiter: u8,
     pub(super) exit_on_close: bool,
@@ -73,6 +75,7 @@ impl Options {
             } else {
                 8192
             },
+            has_given_buffer: false,
             packet_size: 0,
             delimiter: b'\n',
             exit_on_close: true,
@@ -343,8 +346,14 @@ impl State {
         }
     }
 
+    /// Whether a sender waits for room in the queue.
     pub(super) fn is_busy(&self) -> bool {
-        self.queued >= self.options.high_watermark.max(1)
+        !self.senders.is_empty()
+    }
+
+    /// Whether who has added to a queue that was not empty has to wait for room in it.
+    pub(super) fn is_over_full(&self) -> bool {
+        self.is_busy() || self.queued >= self.options.high_watermark.max(1)
     }
 
     /// So many bytes of the queue are out.
