@@ -1,4 +1,3 @@
-%% since 29
 %% A packet that would not fit into a buffer behind the one before it.
 -module(tcp_large_packet).
 -export([main/0]).
