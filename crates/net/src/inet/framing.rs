@@ -134,7 +134,7 @@ mod tests {
         let used =
             |options: &Options, input: &[u8], length| match cut(options, false, input, length) {
                 Cut::Packet(packet, used) => Some((packet.head, used)),
-                Cut::More | Cut::Invalid => None,
+                Cut::More(_) | Cut::Invalid => None,
             };
         let raw = options(PacketKind::Raw);
         assert_eq!(used(&raw, b"abcdef", 0), Some((0, 6)));
