@@ -271,7 +271,9 @@ mesh() ->
     Members = [rpc:call(Node, pg, get_members, [scope, group]) =:= [self()] || Node <- Nodes],
     stop(hd(Peers)),
     wait_for(fun() -> length(nodes()) =:= 2 end, 100),
-    Left = length(rpc:call(lists:last(Nodes), erlang, nodes, [])),
+    Known = fun() -> length(rpc:call(lists:last(Nodes), erlang, nodes, [])) end,
+    wait_for(fun() -> Known() =:= 2 end, 100),
+    Left = Known(),
     [stop(Peer) || Peer <- tl(Peers)],
     {Found, A, length(Scopes), Members, Left}.
 

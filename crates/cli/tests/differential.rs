@@ -55,9 +55,10 @@ fn programs() -> Vec<PathBuf> {
 
 /// Programs that `erl` or a machine under test cannot run as they are, and why.
 fn is_left_out(name: &str) -> bool {
-    // With a collection at every safepoint, a million elements take minutes, and a program
-    // that watches collections sees more of them than on `erl`.
-    let not_under_stress = ["large_inputs", "figures", "collections_seen"];
+    // With a collection at every safepoint, a million elements take minutes, a program that
+    // watches collections sees more of them than on `erl`, and one that relies on the length of a
+    // turn, in which they count, is interrupted.
+    let not_under_stress = ["large_inputs", "figures", "collections_seen", "system_task_turns"];
     // OTP 27's own emulator crashes on calls and funs of 256 arguments and more.
     let crashes = name == "applying" && common::release().as_deref() == Some("27");
     crashes || std::env::var_os("SWARMRT_TEST_STRESS").is_some() && not_under_stress.contains(&name)
@@ -65,7 +66,7 @@ fn is_left_out(name: &str) -> bool {
 
 /// What runs while nothing else does, because it shows how processors are shared out or how long
 /// something takes.
-const ALONE: [&str; 9] = [
+const ALONE: [&str; 10] = [
     "collections_seen",
     "figures",
     "heap_limit_messages",
@@ -74,6 +75,7 @@ const ALONE: [&str; 9] = [
     "process_floods",
     "signal_order",
     "system_monitors",
+    "system_task_turns",
     "timers",
 ];
 
