@@ -198,8 +198,9 @@ impl Translator<'_, '_> {
         let literals = self.load(registers, layout::LITERALS);
         let distance = self.b.ins().isub(source, literals);
         let reserved = self.word(LITERAL_BYTES_MAX as u64);
-        let is_none = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, distance, reserved);
-        self.require(is_none, slow);
+        let is_no_literal =
+            self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, distance, reserved);
+        self.require(is_no_literal, slow);
         let size = self.load(source, layout::boxed(shared_bin::BIT_SIZE));
         let data = self.load(source, layout::boxed(shared_bin::DATA_PTR));
         let shared = self.load(source, layout::boxed(shared_bin::SHARED));

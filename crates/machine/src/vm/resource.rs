@@ -4,8 +4,8 @@
 //! ([`LocalRef::counted_words`](swarmrt_term::LocalRef::counted_words)): its first word is the mark
 //! of a type, the second the value's number in a table. When the table alone holds the memory, no
 //! heap has a reference any more: none that comes back from elsewhere finds the value then, and the
-//! next sweep drops it: when there are many, or when the table's owner asks for one. A value that belongs to a process is dropped with that process
-//! at the latest.
+//! next sweep drops it: when there are many, or when the table's owner asks for one. A value that
+//! belongs to a process is dropped with that process at the latest.
 
 use crate::process::Process;
 use parking_lot::RwLock;

@@ -77,37 +77,31 @@ impl Piece {
 /// As of `ptr::copy_nonoverlapping`.
 #[inline]
 unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: the caller's; the two halves of a short copy overlap within it.
+    // SAFETY: the caller's.
     unsafe {
         match len {
             0 => {}
             1 => *to = *from,
-            2..4 => {
-                let (first, last) = (
-                    from.cast::<u16>().read_unaligned(),
-                    from.add(len - 2).cast::<u16>().read_unaligned(),
-                );
-                to.cast::<u16>().write_unaligned(first);
-                to.add(len - 2).cast::<u16>().write_unaligned(last);
-            }
-            4..8 => {
-                let (first, last) = (
-                    from.cast::<u32>().read_unaligned(),
-                    from.add(len - 4).cast::<u32>().read_unaligned(),
-                );
-                to.cast::<u32>().write_unaligned(first);
-                to.add(len - 4).cast::<u32>().write_unaligned(last);
-            }
-            8..=16 => {
-                let (first, last) = (
-                    from.cast::<u64>().read_unaligned(),
-                    from.add(len - 8).cast::<u64>().read_unaligned(),
-                );
-                to.cast::<u64>().write_unaligned(first);
-                to.add(len - 8).cast::<u64>().write_unaligned(last);
-            }
+            2..4 => copy_ends::<u16>(from, to, len),
+            4..8 => copy_ends::<u32>(from, to, len),
+            8..=16 => copy_ends::<u64>(from, to, len),
             _ => to.copy_from_nonoverlapping(from, len),
         }
+    }
+}
+
+/// Copies bytes as the integers at their two ends, which overlap where there are fewer than two.
+///
+/// # Safety
+/// As of `ptr::copy_nonoverlapping`; there are enough bytes for one `T`, and no more than for two.
+#[inline]
+unsafe fn copy_ends<T>(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's; both are read before either is written.
+    unsafe {
+        let last = len - size_of::<T>();
+        let ends = (from.cast::<T>().read_unaligned(), from.add(last).cast::<T>().read_unaligned());
+        to.cast::<T>().write_unaligned(ends.0);
+        to.add(last).cast::<T>().write_unaligned(ends.1);
     }
 }
 
