@@ -98,6 +98,14 @@ impl Emitter<'_> {
                 self.call_export(export);
             }
             Instr::CallExtOnly { export, .. } => self.call_export(export),
+            // The interpreter calls it by its name.
+            Instr::CallBif { bif, .. }
+            | Instr::CallBifLast { bif, .. }
+            | Instr::CallBifOnly { bif, .. }
+                if self.bifs.has_breakpoint(bif) =>
+            {
+                return false;
+            }
             Instr::CallBif { bif, arity } => self.call_bif(at, bif, arity),
             Instr::CallBifLast { bif, arity, frame } => self.call_bif_last(at, bif, arity, frame),
             Instr::CallBifOnly { bif, arity } | Instr::BifBody { bif, arity, .. } => {

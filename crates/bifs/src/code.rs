@@ -123,7 +123,7 @@ fn call_on_load_function(p: &mut Process, module: Term) -> BifResult {
 fn finish_after_on_load(p: &mut Process, module: Term, keep: Term) -> BifResult {
     let (name, keep) = (module_name(module)?, keep.as_bool().ok_or(BifExit::BADARG)?);
     let _permission = p.change_code()?;
-    p.vm.code.finish_on_load(name, keep);
+    p.vm.finish_on_load(name, keep);
     Ok(Term::bool(true))
 }
 
@@ -197,7 +197,7 @@ fn delete_module(p: &mut Process, module: Term) -> BifResult {
     // As in OTP, where a change of code waits for all of them.
     wait_for_schedulers(p, Term::bool(true))?;
     let _permission = p.change_code()?;
-    match p.vm.code.delete(name) {
+    match p.vm.delete_module(name) {
         Ok(true) => Ok(Term::bool(true)),
         Ok(false) => Ok(Term::atom(am::UNDEFINED)),
         Err(HasOldVersion) => {

@@ -186,7 +186,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         // `process_flag(save_calls, N)` is refused.
         "last_calls" => Term::bool(false),
         "magic_ref" => counted_references(heap, process),
-        "trace" => Term::small(i64::from(process.trace.flags)),
+        "trace" => Term::small(i64::from(process.trace.flags())),
         "backtrace" => heap.binary(&crate::backtrace::text(process)),
         "binary" => shared_binaries(heap, process),
         _ => return None,

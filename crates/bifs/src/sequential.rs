@@ -44,7 +44,7 @@ fn serial_term(p: &mut Process, serial: i64, previous: i64) -> Term {
 
 /// Sets a part of the token, which is made if need be; what that part was.
 #[bif("erlang:seq_trace/2")]
-fn seq_trace(p: &mut Process, what: Term, value: Term) -> BifResult {
+pub(crate) fn seq_trace(p: &mut Process, what: Term, value: Term) -> BifResult {
     let what = atom_of(what)?;
     if what.name() == "sequential_trace_token" {
         if !value.is_nil() {

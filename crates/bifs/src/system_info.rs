@@ -35,6 +35,10 @@ pub(crate) fn trace_control_word(p: &mut Process) -> Term {
     p.int(word)
 }
 
+pub(crate) fn set_trace_control_word(vm: &Vm, word: i64) {
+    vm.extension::<Settings>().trace_control_word.store(word, Ordering::Relaxed);
+}
+
 fn outstanding_requests(vm: &Vm, limit: u32) -> Term {
     let default = vm.schedulers.count() as u32 * 2;
     Term::small(i64::from(if limit == 0 { default } else { limit }))

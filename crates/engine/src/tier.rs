@@ -159,6 +159,8 @@ pub struct Tier {
     baseline: Option<Box<dyn BaselineCompiler>>,
     /// The trampoline into machine code.
     pub enter: EnterFn,
+    /// What entry cells of functions with breakpoints hold.
+    breakpoint: u64,
     mode: Mode,
     code_bytes_max: usize,
     pub(crate) installed: Arc<Installed>,
@@ -206,6 +208,7 @@ impl Tier {
         let tier = Arc::new(Tier {
             vm,
             enter: backend.glue().enter,
+            breakpoint: backend.glue().no_code(CellKind::Breakpoint),
             backend,
             baseline,
             mode,
@@ -345,13 +348,17 @@ impl Tier {
         let Some(function) = module.number_at(at).filter(|_| room) else { return false };
         let Some(code) = baseline.compile(self.vm, &module, function) else { return false };
         // Without memory for it, the interpreter goes on.
-        let installed =
-            self.functions_of(&module)
-                .install_baseline(&module, function, &code, |cell| self.no_code(cell));
+        let installed = self.functions_of(&module).install_baseline(
+            &module,
+            function,
+            &code,
+            |cell| self.no_code(cell),
+            self.breakpoint,
+        );
         self.baseline_functions.fetch_add(1, Ordering::Relaxed);
         self.baseline_bytes.fetch_add(code.bytes.len() as u64, Ordering::Relaxed);
         self.baseline_ns.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        let Ok(address) = installed else { return false };
+        let Ok(Some(address)) = installed else { return false };
         if self.perf_map.is_some() {
             let ends = code
                 .pieces
@@ -501,10 +508,6 @@ impl Tier {
 
     /// Evicts the code of the modules that were not seen running for the longest time, when there
     /// is too much. All of a module, whose functions call each other directly.
-    ///
-    /// A thread is pinned while it runs machine code, and has read the code's address from a cell.
-    /// So code that has been taken off its cells is freed when all threads that were pinned then
-    /// have unpinned.
     fn keep_to_limit(&self) {
         let installed = self.installed.bytes();
         if installed <= self.code_bytes_max {
@@ -519,17 +522,25 @@ impl Tier {
             })
             .collect();
         modules.sort_by_key(|&(seen, ..)| seen);
-        let guard = swarmrt_machine::pin();
         for (_, bytes, module) in modules {
-            let uninstalled =
-                self.functions_of(module).uninstall(module, |cell| self.no_code(cell));
-            self.evicted.fetch_add(uninstalled.functions as u64, Ordering::Relaxed);
-            guard.defer(move || drop(uninstalled));
+            self.uninstall(module);
             enough = enough.saturating_sub(bytes);
             if enough == 0 {
                 break;
             }
         }
+    }
+
+    /// Has the machine code of a module be entered no more, and frees it when nobody runs it.
+    ///
+    /// A thread is pinned while it runs machine code, and has read the code's address from a cell.
+    /// So code that has been taken off its cells is freed when all threads that were pinned then
+    /// have unpinned.
+    pub fn uninstall(&self, module: &ModuleCode) {
+        let guard = swarmrt_machine::pin();
+        let uninstalled = self.functions_of(module).uninstall(module, |cell| self.no_code(cell));
+        self.evicted.fetch_add(uninstalled.functions as u64, Ordering::Relaxed);
+        guard.defer(move || drop(uninstalled));
         guard.flush();
     }
 

@@ -3,12 +3,15 @@
 use crate::run::{Left, run};
 use std::sync::Arc;
 use swarmrt_beam::instr::Instr;
+use swarmrt_beam::specialise::CellKind;
 use swarmrt_engine::Tier;
+use swarmrt_engine::cell::set_cell_code;
+use swarmrt_engine::code::cell_at;
 use swarmrt_engine::state::Registers;
-use swarmrt_machine::Process;
 use swarmrt_machine::code::ModuleCode;
 use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::schedule::{Engine, Outcome, Worker};
+use swarmrt_machine::{Process, Vm};
 
 /// The engine that interprets specialised instructions, and goes on in machine code where there is
 /// some.
@@ -30,6 +33,20 @@ impl Engine for Interpreter {
     fn loaded(&self, module: &ModuleCode) {
         if let Some(tier) = &self.tier {
             tier.loaded(module);
+        }
+    }
+    fn set_breakpoint(&self, vm: &Vm, module: &ModuleCode, function: usize, on: bool) {
+        let cell = cell_at(module, module.code.functions[function].entry);
+        let kind = if on { CellKind::Breakpoint } else { CellKind::Entry };
+        // SAFETY: an entry cell of the module, and what stands for such cells.
+        unsafe { set_cell_code(cell, vm.code.no_code(kind)) };
+        if let Some(tier) = &self.tier {
+            tier.uninstall(module);
+        }
+    }
+    fn forget_machine_code(&self, vm: &Vm) {
+        if let Some(tier) = &self.tier {
+            vm.code.versions().iter().for_each(|module| tier.uninstall(module));
         }
     }
     fn has_machine_code(&self) -> bool {

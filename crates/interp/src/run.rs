@@ -290,6 +290,8 @@ pub(crate) unsafe fn run<const STEP: bool>(
         let no_code_span = p.vm.code.no_code(CellKind::Return) - no_code;
         // What has no code, and is no call either.
         let interpreted = no_code + no_code_span;
+        // What the cells of functions with breakpoints hold.
+        let breakpoint = p.vm.code.no_code(CellKind::Breakpoint);
         // Machine code to go on with for a function of `$arity` arguments that the end of a turn
         // had put off.
         macro_rules! resume {
@@ -299,11 +301,15 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         0 => code_before(ip).unwrap_or(interpreted),
                         code => code,
                     },
-                    None => no_code,
+                    None => code_before(ip).unwrap_or(interpreted),
                 }
             };
         }
-        let mut code: u64 = resume!(arguments);
+        let mut code: u64 = if STEP { interpreted } else { resume!(arguments) };
+        if p.is_past_breakpoint && !STEP {
+            p.is_past_breakpoint = false;
+            code = interpreted;
+        }
 
         'run: loop {
             // Comes round at every place that may have machine code.
@@ -382,6 +388,12 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         }
                     }};
                 }
+                // Whether the first instruction of a function with a breakpoint is not over yet.
+                macro_rules! is_past_breakpoint {
+                    () => {
+                        code_before(ip) == Some(breakpoint)
+                    };
+                }
                 // Goes to a function, unless the turn is over.
                 macro_rules! enter {
                     ($target:expr, $arity:expr) => {{
@@ -391,9 +403,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         if reds <= 0 && !STEP {
                             turn_over!($arity);
                         }
-                        if native.is_some() {
-                            code = cell_code(target.sub(1));
-                        }
+                        code = cell_code(target.sub(1));
                         continue 'exec;
                     }};
                 }
@@ -552,6 +562,11 @@ pub(crate) unsafe fn run<const STEP: bool>(
                 macro_rules! call_bif {
                     ($arity:expr, $bif:expr, $done:block, $trap:block) => {{
                         let bif = $bif;
+                        if p.vm.bifs.has_breakpoint(bif) && !matches!(*ip, Instr::BifBody { .. }) {
+                            let export = p.vm.code.export(p.vm.bifs.mfa(bif));
+                            $trap
+                            enter!(export.entry(), $arity);
+                        }
                         let entry = p.vm.bifs.get(bif);
                         let mfa = || p.vm.bifs.mfa(bif);
                         call_outside!(
@@ -578,6 +593,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         } else if let kind @ (BifKind::DirtyIo | BifKind::DirtyCpu) = $kind {
                             p.saved.save(x_slice!(arity));
                             p.ip = ip;
+                            p.is_past_breakpoint = is_past_breakpoint!();
                             leave!(if kind == BifKind::DirtyIo { Outcome::DirtyIo } else { Outcome::DirtyCpu });
                         } else {
                             let $args: &[Term] = x_slice!(arity);
@@ -609,11 +625,13 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             Err(BifExit::Yield) => {
                                 p.saved.save(x_slice!(arity));
                                 p.ip = ip;
+                                p.is_past_breakpoint = is_past_breakpoint!();
                                 leave!(Outcome::Yield);
                             }
                             Err(BifExit::Wait) => {
                                 p.saved.save(x_slice!(arity));
                                 p.ip = ip;
+                                p.is_past_breakpoint = is_past_breakpoint!();
                                 leave!(Outcome::Wait);
                             }
                             Err(BifExit::Hibernate) => {
@@ -791,11 +809,33 @@ pub(crate) unsafe fn run<const STEP: bool>(
                     // What machine code leaves to the interpreter, it does not get back before the
                     // next call or return.
                     if exit == Exit::Interpret || exit == Exit::Leave {
-                        code = if code == no_code && tier.called(ip) {
-                            cell_code(ip.sub(1))
-                        } else {
-                            interpreted
-                        };
+                        if code == no_code && tier.called(ip) {
+                            code = cell_code(ip.sub(1));
+                        } else if code != breakpoint {
+                            code = interpreted;
+                        }
+                    }
+                }
+                if code == breakpoint
+                    && !STEP
+                    && let Some(found) = p.vm.breakpoints.at(ip)
+                {
+                    let arity = found.mfa.arity;
+                    let need = Process::breakpoint_words(&found);
+                    if STRESS || room!() < need as isize {
+                        collect!(need, arity);
+                    }
+                    sync!();
+                    let frames = p.call_at_breakpoint(&found, x_slice!(arity));
+                    reload!();
+                    for word in frames {
+                        e = e.sub(1);
+                        *e.cast::<u64>() = word;
+                    }
+                    if let Some(target) = found.target() {
+                        ip = target;
+                        code = cell_code(target.sub(1));
+                        continue 'exec;
                     }
                 }
 
@@ -1034,6 +1074,13 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             sync!();
                             p.returned(*x);
                             leave!(Outcome::Exit);
+                        }
+                        Instr::ReturnTraced => {
+                            sync!();
+                            let words = p.traced_return(ip.sub(1), *x);
+                            reload!();
+                            e = e.add(words);
+                            give_back!();
                         }
                         Instr::Hibernated => {
                             if p.mailbox.is_empty() {
@@ -1542,7 +1589,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             let (to, message) = (*x, *x.add(1));
                             sync!();
                             if let Some(pid) = to.as_pid()
-                                && p.trace.flags == 0
+                                && !p.trace.is_on()
                                 && p.sequential.is_none()
                             {
                                 signal::send_message(p.vm, p.pid(), pid, message);
@@ -2048,7 +2095,12 @@ pub(crate) unsafe fn run<const STEP: bool>(
                 Leave::Raised => {
                     // It may refer to the message that was looked at.
                     p.own_message();
-                    match operations::find_handler(p) {
+                    let found = operations::find_handler(p);
+                    if p.has_traced_frames {
+                        let until = found.map_or(p.heap.stack_base(), |(_, frame)| frame);
+                        p.traced_raise(until, found.map(|(handler, _)| handler));
+                    }
+                    match found {
                         Some((handler, frame)) => {
                             p.heap.stop = frame;
                             reload!();

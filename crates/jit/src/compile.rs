@@ -56,6 +56,7 @@ impl Compiler for PieceCompiler {
         if span.instructions() > FUNCTION_INSTRUCTIONS_MAX {
             return Ok(None);
         }
+        let generation = Functions::of(module, installed).generation();
         let inlined = Inlined::of(&vm.code, module, &span);
         let target = self.target.clone();
         let functions = Functions::of(module, installed);
@@ -83,9 +84,9 @@ impl Compiler for PieceCompiler {
                 module.digest.is_some(),
             )?;
             add(&mut compiled, start.at - 1, &code);
-            functions.install(module, function, code);
+            functions.install(module, function, code, generation);
             for inside in std::mem::take(&mut self.loops) {
-                self.install_re_entry(request, &source, inside, &mut compiled)?;
+                self.install_re_entry(request, &source, inside, generation, &mut compiled)?;
             }
         }
         Ok(Some(compiled))
@@ -113,6 +114,7 @@ impl PieceCompiler {
         request: &Request<'_>,
         source: &Source<'_>,
         inside: InsideLoop,
+        generation: u64,
         compiled: &mut Compiled,
     ) -> Result<(), String> {
         let module = request.module;
@@ -167,6 +169,7 @@ impl PieceCompiler {
             code,
             place,
             re_entry,
+            generation,
         );
         Ok(())
     }

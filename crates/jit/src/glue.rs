@@ -153,12 +153,12 @@ fn compile_stub(
             b.ins().stack_store(types::I64, registers, room, 0);
             b.ins().call_indirect(signature, function, &[registers]);
         }
-        if stub == Stub::NoCodeEntry {
+        if matches!(stub, Stub::NoCodeEntry | Stub::Breakpoint) {
             let left = b.ins().iadd_imm_s(params[2], -1);
             b.ins().store(MemFlags::trusted(), left, registers, layout::REDUCTIONS);
         }
         let cell = match stub {
-            Stub::NoCodeEntry | Stub::TurnOver | Stub::TurnOverFloats => {
+            Stub::NoCodeEntry | Stub::Breakpoint | Stub::TurnOver | Stub::TurnOverFloats => {
                 Some(b.ins().load(types::I64, MemFlags::trusted(), registers, layout::CELL))
             }
             // Nobody has written below the stack since.
@@ -173,6 +173,7 @@ fn compile_stub(
         }
         let exit = match stub {
             Stub::NoCodeEntry
+            | Stub::Breakpoint
             | Stub::NoCodeReturn
             | Stub::Interpret
             | Stub::InterpretFloats

@@ -4,6 +4,7 @@ use crate::code::Export;
 use crate::process::Process;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::sync::atomic::{AtomicBool, Ordering};
 pub use swarmrt_term::Release;
 use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::{Atom, AtomMap, Mfa, Term, am};
@@ -149,6 +150,9 @@ pub const LINKED_LIBRARIES: [&str; 8] = [
 /// The built-ins of one OTP release, numbered from 0 in the order of module, name and arity.
 pub struct BifTable {
     entries: Vec<(&'static BifEntry, Mfa)>,
+    /// By number, the built-ins whose calls go through the functions of their names, which have
+    /// breakpoints.
+    has_breakpoint: Box<[AtomicBool]>,
     numbers: HashMap<Mfa, u16, BuildHasherDefault<NumberHasher>>,
     libraries: AtomMap<Vec<&'static BifEntry>>,
 }
@@ -194,7 +198,8 @@ impl BifTable {
                 entry.arity
             );
         }
-        BifTable { entries, numbers, libraries }
+        let has_breakpoint = entries.iter().map(|_| AtomicBool::new(false)).collect();
+        BifTable { entries, has_breakpoint, numbers, libraries }
     }
     /// The functions of a native library that is part of the machine; `None` when the module has
     /// none.
@@ -209,6 +214,19 @@ impl BifTable {
     #[inline(always)]
     pub fn get(&self, number: u16) -> &'static BifEntry {
         self.entries[number as usize].0
+    }
+    /// Whether calls of the built-in with this number, which must exist, are to be made by its name.
+    #[inline(always)]
+    pub fn has_breakpoint(&self, number: u16) -> bool {
+        self.has_breakpoint[number as usize].load(Ordering::Relaxed)
+    }
+    /// Whether [`has_breakpoint`](Self::has_breakpoint) holds for any built-in.
+    pub fn any_breakpoint(&self) -> bool {
+        self.has_breakpoint.iter().any(|known| known.load(Ordering::Relaxed))
+    }
+    /// Says whether calls of a built-in are to be made by its name. Returns whether that is news.
+    pub(crate) fn set_breakpoint(&self, number: u16, on: bool) -> bool {
+        self.has_breakpoint[number as usize].swap(on, Ordering::Relaxed) != on
     }
     /// The name of the built-in with this number, which must exist.
     pub fn mfa(&self, number: u16) -> Mfa {

@@ -118,7 +118,7 @@ pub unsafe extern "C" fn enif_send(
     let from = sender.as_ref().map_or(Term::NONE, |process| process.pid());
     let sent = signal::send_message(vm(), from, pid, message);
     if let Some(process) = sender
-        && process.trace.flags != 0
+        && process.trace.is_on()
     {
         process.trace_sent(to.term, message, sent);
     }

@@ -273,8 +273,8 @@ impl Builder {
             flags: self.flags.clone(),
             release: self.otp.release,
             when_idle: self.when_idle,
-            no_code: backend.map_or([0; 2], |backend| {
-                [CellKind::Entry, CellKind::Return].map(|kind| backend.glue().no_code(kind))
+            no_code: backend.map_or(CellKind::WITHOUT_MACHINE_CODE, |backend| {
+                CellKind::ALL.map(|kind| backend.glue().no_code(kind))
             }),
             seed: None,
         };

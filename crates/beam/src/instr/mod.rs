@@ -177,6 +177,8 @@ instructions! {
     ApplyArgsLast { frame: u16 } [ends, reads(3), exits];
     /// Wait for a message, then go on
     Hibernated [ends, reads(ALL), exits];
+    /// Tell who traces the call that has returned, drop its frame, and return R\[0\]
+    ReturnTraced [ends, reads(1), exits];
     /// Tail call of the fun R\[0\] with the arguments in the list R\[1\]
     ApplyFunArgs [ends, reads(ALL), exits];
     /// Call the fun R\[0\] with the arguments in the list R\[1\]

@@ -33,8 +33,17 @@ use swarmrt_term::{Atom, Mfa, Term};
 pub enum CellKind {
     /// By calls: a function begins there.
     Entry,
+    /// By calls of a function with a breakpoint.
+    Breakpoint,
     /// By returns, or when a process that waited goes on.
     Return,
+}
+
+impl CellKind {
+    /// All kinds, in the order of their discriminants.
+    pub const ALL: [CellKind; 3] = [CellKind::Entry, CellKind::Breakpoint, CellKind::Return];
+    /// What cells hold in a machine that never has machine code, by their kind.
+    pub const WITHOUT_MACHINE_CODE: [u64; 3] = [0, 1, 2];
 }
 
 /// What the specialiser asks of the machine.

@@ -17,7 +17,7 @@ mod hash;
 mod info;
 mod insert;
 mod lookup;
-mod matchspec;
+pub(crate) mod matchspec;
 mod new;
 mod object;
 mod ordered;

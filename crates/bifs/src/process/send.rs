@@ -11,7 +11,7 @@ use swarmrt_term::{Atom, Term, atom};
 fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delivery, BifExit> {
     let Some(recipient) = Recipient::of(p.vm, to) else {
         // A tracer sees what the process tried to send.
-        if p.trace.flags != 0 && to.is_atom() {
+        if p.trace.is_on() && to.is_atom() {
             p.trace_sent(to, message, true);
         }
         return Err(BifExit::BADARG);
@@ -34,7 +34,7 @@ fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delive
         Recipient::Nobody => to.is_tuple(),
         _ => !matches!(delivery, Delivery::NotConnected | Delivery::WouldSuspend),
     };
-    if p.trace.flags != 0 && is_shown {
+    if p.trace.is_on() && is_shown {
         p.trace_sent(to, message, delivery == Delivery::Done || recipient == Recipient::Nobody);
     }
     Ok(delivery)

@@ -14,6 +14,8 @@ pub enum Stub {
     /// The interpreter goes on with the function behind the cell in the state. Entry cells without
     /// machine code hold this address.
     NoCodeEntry,
+    /// As `NoCodeEntry`, for a function with a breakpoint, whose entry cell holds this address.
+    Breakpoint,
     /// The interpreter goes on behind the cell that was taken off the stack. Return cells without
     /// machine code hold this address.
     NoCodeReturn,
@@ -50,8 +52,9 @@ pub enum Question {
 
 impl Stub {
     /// All stubs, in the order of their discriminants, which index [`Glue::exits`].
-    pub const ALL: [Stub; 9] = [
+    pub const ALL: [Stub; 10] = [
         Stub::NoCodeEntry,
+        Stub::Breakpoint,
         Stub::NoCodeReturn,
         Stub::TurnOver,
         Stub::Interpret,
@@ -82,11 +85,12 @@ pub struct Glue {
 }
 
 impl Glue {
-    /// What the cells of a kind hold where there is no machine code. Between the two addresses
-    /// there is no other code.
+    /// What the cells of a kind hold where there is no machine code. From the first of these
+    /// addresses to the last there is no other code.
     pub fn no_code(&self, kind: CellKind) -> u64 {
         match kind {
             CellKind::Entry => self.exits[Stub::NoCodeEntry as usize],
+            CellKind::Breakpoint => self.exits[Stub::Breakpoint as usize],
             CellKind::Return => self.exits[Stub::NoCodeReturn as usize],
         }
     }

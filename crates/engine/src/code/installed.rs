@@ -9,7 +9,7 @@ use crate::compiler::BaselineCode;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::code::ModuleCode;
 
@@ -62,7 +62,7 @@ impl Code {
             (InstalledAt::Cell(cell), Some((module, no_code))) => {
                 let cell = cell_at(module, cell);
                 // SAFETY: a cell of the module, and what stands for such places.
-                unsafe { set_cell_code(cell, no_code(cell)) };
+                unsafe { replace_cell_code(cell, self.address(), no_code(cell)) };
             }
             (InstalledAt::Cell(_), None) => {}
             (InstalledAt::ReEntry(place, _), _) => re_entries.remove(place, self.address()),
@@ -145,6 +145,8 @@ pub struct Functions {
     has_news: AtomicBool,
     /// Whether there was code from an earlier run.
     was_kept: AtomicBool,
+    /// Changes when all code is uninstalled: code whose making began before is not installed.
+    generation: AtomicU64,
 }
 
 impl Functions {
@@ -161,6 +163,7 @@ impl Functions {
                 functions: Mutex::default(),
                 has_news: AtomicBool::new(false),
                 was_kept: AtomicBool::new(false),
+                generation: AtomicU64::new(0),
             })
         });
         state.downcast_ref().expect("only engines keep something there, and they keep this")
@@ -171,17 +174,22 @@ impl Functions {
         with(self.functions.lock().entry(number).or_default())
     }
 
-    /// Installs code on its cell.
+    /// What code is given to [`install`](Self::install) with, as it was when its making began.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Installs code on its cell, unless all code was uninstalled since its making began.
     ///
     /// # Panics
     /// For code that is to be found among the re-entries.
-    pub fn install(&self, module: &ModuleCode, number: usize, code: Code) {
+    pub fn install(&self, module: &ModuleCode, number: usize, code: Code, generation: u64) {
         let InstalledAt::Cell(cell) = code.at else {
             unreachable!("re-entries are installed by `install_re_entry`")
         };
         self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
         let address = code.address();
-        self.keep(number, code, || {
+        self.keep(number, code, generation, || {
             // SAFETY: a cell of the module, which keeps the code for as long as its cell leads
             // there.
             unsafe { set_cell_code(cell_at(module, cell), address) };
@@ -194,12 +202,14 @@ impl Functions {
         code: Code,
         place: ReEntryKey,
         re_entry: ReEntry,
+        generation: u64,
     ) {
         self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
-        self.keep(number, code, || self.installed.re_entries.put(place, re_entry));
+        self.keep(number, code, generation, || self.installed.re_entries.put(place, re_entry));
     }
     /// Installs a function's code by the baseline compiler on those of its cells that have none.
-    /// Returns its address, or that of the baseline code that is installed already.
+    /// Returns its address, or that of the baseline code that is installed already; `None` for a
+    /// function with a breakpoint, whose entry cell holds `breakpoint`.
     ///
     /// # Errors
     /// When the operating system refuses memory for code.
@@ -209,10 +219,17 @@ impl Functions {
         number: usize,
         code: &BaselineCode,
         no_code: impl Fn(*const Instr) -> u64,
-    ) -> std::io::Result<u64> {
+        breakpoint: u64,
+    ) -> std::io::Result<Option<u64>> {
         self.with(number, |function| {
             if let Some(baseline) = &function.baseline {
-                return Ok(baseline.memory.address());
+                return Ok(Some(baseline.memory.address()));
+            }
+            // Its calls of itself do not look at the cell.
+            let entry = cell_at(module, module.code.functions[number].entry);
+            // SAFETY: a cell of the module.
+            if unsafe { cell_code(entry) } == breakpoint {
+                return Ok(None);
             }
             let memory = CodeMemory::new(&code.bytes)?;
             self.installed.bytes.fetch_add(memory.bytes(), Ordering::Relaxed);
@@ -229,15 +246,18 @@ impl Functions {
                 memory,
                 cells: code.pieces.iter().map(|&(cell, _)| cell).collect(),
             });
-            Ok(address)
+            Ok(Some(address))
         })
     }
     /// Whether the machine code in a function's cell is that of the baseline compiler.
     pub fn is_baseline(&self, number: usize, code: u64) -> bool {
         self.functions.lock().get(&number).is_some_and(|function| function.is_baseline(code))
     }
-    fn keep(&self, number: usize, code: Code, install: impl FnOnce()) {
+    fn keep(&self, number: usize, code: Code, generation: u64, install: impl FnOnce()) {
         self.with(number, |function| {
+            if self.generation() != generation {
+                return;
+            }
             self.installed.bytes.fetch_add(code.memory.bytes(), Ordering::Relaxed);
             install();
             function.codes.push(code);
@@ -279,7 +299,10 @@ impl Functions {
         module: &ModuleCode,
         no_code: impl Fn(*const Instr) -> u64,
     ) -> Uninstalled {
-        let functions = std::mem::take(&mut *self.functions.lock());
+        let mut locked = self.functions.lock();
+        self.generation.fetch_add(1, Ordering::Release);
+        let functions = std::mem::take(&mut *locked);
+        drop(locked);
         let count = functions.values().filter(|function| function.has_code()).count();
         let (mut codes, mut baselines) = (Vec::new(), Vec::new());
         for function in functions.into_values() {

@@ -67,7 +67,9 @@ impl Tier {
         let Some((cache, digest)) = self.vm.code.cache.get().zip(module.digest) else { return };
         let Some(bytes) = cache.read(&digest) else { return };
         let Ok(Pieces { processor, pieces }) = postcard::from_bytes(&bytes) else { return };
-        if processor == self.backend.processor()
+        // It calls built-ins as if none had a breakpoint.
+        if !self.vm.bifs.any_breakpoint()
+            && processor == self.backend.processor()
             && let Some(codes) = self.placed(module, pieces)
         {
             self.from_before.fetch_add(codes.len() as u64, Ordering::Relaxed);
@@ -81,10 +83,16 @@ impl Tier {
                             code.address(),
                             code.memory.bytes() - code.entry,
                         );
-                        functions.install(module, number, code);
+                        functions.install(module, number, code, functions.generation());
                     }
                     (InstalledAt::ReEntry(place, _), Some(re_entry)) => {
-                        functions.install_re_entry(number, code, place, re_entry);
+                        functions.install_re_entry(
+                            number,
+                            code,
+                            place,
+                            re_entry,
+                            functions.generation(),
+                        );
                     }
                     (InstalledAt::ReEntry(..), None) => {}
                 }

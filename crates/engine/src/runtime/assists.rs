@@ -454,7 +454,7 @@ unsafe extern "C-unwind" fn send(registers: *mut Registers, to: u64, message: u6
         let (p, state) = current(registers);
         let (to, message) = (term(to), term(message));
         match to.as_pid() {
-            Some(pid) if p.trace.flags == 0 && p.sequential.is_none() => {
+            Some(pid) if !p.trace.is_on() && p.sequential.is_none() => {
                 signal::send_message(p.vm, p.pid(), pid, message);
                 state.reductions -= 4;
                 message.raw()

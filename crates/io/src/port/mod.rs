@@ -403,6 +403,21 @@ impl PortHost for Host {
         Delivery::Done
     }
 
+    fn is_open(&self, vm: &'static Vm, port: Term) -> bool {
+        Ports::of(vm).get(port).is_some_and(|port| port.state.lock().open)
+    }
+
+    fn command(&self, vm: &'static Vm, port: Term, bytes: &[u8]) -> bool {
+        let Some(port) = Ports::of(vm).get(port) else { return false };
+        let mut heap = FragmentHeap::new();
+        let data = heap.binary(bytes);
+        if let Some(mut parts) = io_parts(data) {
+            // What the driver does not take is lost, as a message to a process that is not there.
+            let _ = port.write(vm, port.owner(), &mut parts);
+        }
+        true
+    }
+
     fn next_number(&self, vm: &'static Vm, from: Option<u64>) -> u64 {
         Ports::of(vm).next_number(from)
     }

@@ -6,6 +6,7 @@ use crate::plan::inlining::Inlined;
 use crate::symbols::SymbolNotes;
 use crate::translate::{Source, Start};
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::Vm;
 use swarmrt_machine::code::ModuleCode;
@@ -27,8 +28,12 @@ impl Span {
             functions.get(number + 1).map_or(module.code.code().len() as u32, |next| next.start);
         Span { start: function.start, end, entry: function.entry, arity: function.arity as usize }
     }
-    /// The function that an instruction is in, if it is loaded.
+    /// The function that an instruction is in, if it is loaded and may be inlined: calls of a
+    /// function with a breakpoint have to come to it.
     pub fn around(module: &ModuleCode, at: u32) -> Option<Span> {
+        if module.breakpoints.load(Ordering::Acquire) > 0 {
+            return None;
+        }
         let number = module.number_at(at).filter(|&number| module.code.is_loaded(number))?;
         Some(Span::of(module, number))
     }

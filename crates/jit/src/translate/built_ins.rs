@@ -88,7 +88,9 @@ impl Translator<'_, '_> {
             return false;
         };
         let mfa = self.source.bifs.mfa(bif);
-        mfa.module == atom!("math") && mfa.function == atom!("sqrt") && mfa.arity == 1
+        let is_root =
+            mfa.module == atom!("math") && mfa.function == atom!("sqrt") && mfa.arity == 1;
+        is_root && !self.source.bifs.has_breakpoint(bif)
     }
     /// What a comparison comes to, as a value.
     pub(crate) fn comparison_value(

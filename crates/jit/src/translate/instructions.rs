@@ -608,6 +608,13 @@ impl Translator<'_, '_> {
                 self.get_float(at, context, bits, flags, dst, fail)
             }
 
+            Instr::CallBif { bif, .. }
+            | Instr::CallBifLast { bif, .. }
+            | Instr::CallBifOnly { bif, .. }
+                if self.source.bifs.has_breakpoint(bif) =>
+            {
+                self.slow(at)
+            }
             Instr::CallBif { arity, bif } => self.call_bif(at, bif, arity),
             Instr::CallBifLast { arity, frame, bif } => self.call_bif_last(at, bif, arity, frame),
             Instr::CallBifOnly { arity, bif } | Instr::BifBody { arity, bif, .. } => {

@@ -83,7 +83,9 @@ impl Source<'_> {
         // SAFETY: a cell of the module.
         let code = unsafe { cell_code(address_in(self.code, cell) as *const Instr) };
         // Without an engine, as when code is only listed, there is nothing at all.
-        if code == 0 || code == self.glue.exits[Stub::NoCodeEntry as usize] {
+        let stubs =
+            [Stub::NoCodeEntry, Stub::Breakpoint].map(|stub| self.glue.exits[stub as usize]);
+        if code == 0 || stubs.contains(&code) {
             return None;
         }
         let Instr::FuncInfo { function, .. } = self.code[cell as usize - 1] else { return None };

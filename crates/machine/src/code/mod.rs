@@ -1,6 +1,7 @@
 //! Loaded code: exports and fun entries, modules in up to two versions, and from an address to the
 //! function and line that it belongs to.
 
+pub mod breakpoints;
 pub mod cache;
 mod export;
 mod located;

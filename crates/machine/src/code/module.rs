@@ -6,7 +6,7 @@ use crate::code::natives::{Native, Natives};
 use crate::code::server::CodeResolver;
 use crate::code::{CodeServer, Export, FunEntry};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use swarmrt_beam::error::BeamError;
 use swarmrt_beam::file::{BeamFile, CodeReader, LineTable, Op, Operand, decompressed};
 use swarmrt_beam::genop::Opcode;
@@ -42,6 +42,8 @@ pub struct ModuleCode {
     /// What the engines keep of its functions, their machine code above all: goes when the module
     /// goes.
     pub native: std::sync::OnceLock<Box<dyn std::any::Any + Send + Sync>>,
+    /// How many of its functions have a breakpoint.
+    pub breakpoints: AtomicU32,
     fun_entries: Vec<u32>,
 }
 
@@ -428,6 +430,7 @@ impl ModuleCode {
             md5: file.md5,
             digest,
             atoms_end,
+            breakpoints: AtomicU32::new(0),
             fun_entries,
         })
     }

@@ -7,6 +7,7 @@ use crate::code::export::free;
 use crate::code::module::Scratch;
 use crate::code::permission::Permission;
 use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared, RecordEntry};
+use crate::process::call_trace::FrameKind;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
@@ -107,7 +108,7 @@ pub struct CodeServer {
     /// Code of the machine's own: the start and end of processes.
     glue: &'static [Instr],
     /// What cells without machine code hold, by their [`CellKind`].
-    no_code: [u64; 2],
+    no_code: [u64; CellKind::ALL.len()],
     /// For loading one module after the other; gone while one is being loaded.
     pub(crate) scratch: Mutex<Option<Scratch>>,
     pub(crate) permission: Permission,
@@ -128,6 +129,7 @@ const GLUE_PROCESS_END: usize = 0;
 const GLUE_APPLY: usize = 2;
 const GLUE_APPLY_FUN: usize = 3;
 const GLUE_HIBERNATED: usize = 6;
+const GLUE_TRACED: usize = 8;
 
 impl Drop for CodeServer {
     fn drop(&mut self) {
@@ -148,7 +150,7 @@ impl Drop for CodeServer {
 }
 
 impl CodeServer {
-    pub(crate) fn new(bifs: &'static BifTable, no_code: [u64; 2]) -> CodeServer {
+    pub(crate) fn new(bifs: &'static BifTable, no_code: [u64; CellKind::ALL.len()]) -> CodeServer {
         let return_point = no_code[CellKind::Return as usize];
         let glue = vec![
             // A process's first function returns here.
@@ -163,6 +165,15 @@ impl CodeServer {
             // Where a hibernating process waits.
             Instr::Hibernated,
             Instr::ApplyArgs,
+            // Where traced calls return to: the frames below have what is to be told.
+            Instr::Cell { native: return_point },
+            Instr::ReturnTraced,
+            Instr::Cell { native: return_point },
+            Instr::ReturnTraced,
+            Instr::Cell { native: return_point },
+            Instr::ReturnTraced,
+            Instr::Cell { native: return_point },
+            Instr::ReturnTraced,
         ];
         CodeServer {
             bifs,
@@ -207,6 +218,14 @@ impl CodeServer {
     /// Where a hibernating process waits; it goes on like one at [`CodeServer::apply_entry`].
     pub fn hibernated_entry(&self) -> *const Instr {
         &raw const self.glue[GLUE_HIBERNATED]
+    }
+    /// The cell to which a call returns that pushed a frame of this kind.
+    pub fn traced_frame(&self, kind: FrameKind) -> *const Instr {
+        &raw const self.glue[GLUE_TRACED + 2 * kind as usize]
+    }
+    /// The kind of the frame whose cell is at this address; `None` for other addresses.
+    pub fn frame_kind(&self, cell: *const Instr) -> Option<FrameKind> {
+        FrameKind::ALL.into_iter().find(|&kind| self.traced_frame(kind) == cell)
     }
     /// The number of a built-in; `None` when this release has none of that name.
     pub fn bif_number(&self, mfa: Mfa) -> Option<u16> {

@@ -60,8 +60,8 @@ impl Process {
             return;
         }
         self.own_message();
-        let collecting_major = self.trace.flags != 0 && self.heap.is_major_next(major);
-        if self.trace.flags != 0 {
+        let collecting_major = self.trace.is_on() && self.heap.is_major_next(major);
+        if self.trace.is_on() {
             self.trace_collection(if collecting_major {
                 "gc_major_start"
             } else {
@@ -97,7 +97,7 @@ impl Process {
             self.end_as_killed();
             return;
         }
-        if self.trace.flags != 0 {
+        if self.trace.is_on() {
             self.trace_collection(if collecting_major { "gc_major_end" } else { "gc_minor_end" });
         }
         if let Some(started) = started {

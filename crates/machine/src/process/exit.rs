@@ -73,7 +73,7 @@ impl Process {
     pub(crate) fn end(&mut self) -> bool {
         self.exiting = true;
         self.shared().exit_holds.store(1, Ordering::Relaxed);
-        if self.trace.flags != 0 {
+        if self.trace.is_on() {
             self.trace_exit();
         }
         let vm = self.vm;

@@ -1,6 +1,7 @@
 //! The part of a process that few processes need, so that the others do not pay for it.
 
 use super::MaxHeapSize;
+use super::call_trace::Measuring;
 use super::links::Tag;
 use crate::vm::Vm;
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ pub struct Extra {
     /// Called when the process ends, by a number under which it can be taken out again.
     pub on_exit: BTreeMap<u64, OnExit>,
     pub label: Option<FragmentHeap>,
+    /// The functions that it is in whose calls are measured, one a session.
+    pub measuring: Vec<Measuring>,
     /// Called with the outcome of the process.
     pub on_end: Option<OnEnd>,
     /// The outcome, once the process's function has ended.
@@ -98,6 +101,7 @@ impl Default for Extra {
             controls_connections: false,
             on_exit: BTreeMap::new(),
             label: None,
+            measuring: Vec::new(),
             on_end: None,
             ended: None,
             exit_reason: None,

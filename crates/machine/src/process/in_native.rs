@@ -80,7 +80,7 @@ fn attend_to(process: &mut Process) {
     process.break_off();
     let is_over = process.end();
     assert!(is_over, "it does not wait for connections");
-    if process.trace.flags != 0 {
+    if process.trace.is_on() {
         process.trace_exited();
     }
     vm.processes.withdraw(process.id());

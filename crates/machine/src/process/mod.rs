@@ -1,5 +1,6 @@
 //! The process: what an engine needs first, the rest behind it; and the part that others may touch.
 
+pub mod call_trace;
 mod collect;
 mod connection_wait;
 mod dictionary;
@@ -140,6 +141,10 @@ pub struct Process {
     pub exiting: bool,
     /// The process is to end, with the reason in `exception.reason`, before it runs on.
     pub exit_pending: bool,
+    /// It stands behind a breakpoint, which has been told of the call.
+    pub is_past_breakpoint: bool,
+    /// Traced calls have pushed frames: an exception looks for them.
+    pub has_traced_frames: bool,
     pub shared: *const Shared,
     pub vm: &'static Vm,
     pub saved: SavedRegisters,

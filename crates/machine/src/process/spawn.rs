@@ -167,6 +167,8 @@ pub fn spawn_announced(
                 priority: options.priority,
                 exiting: false,
                 exit_pending: false,
+                is_past_breakpoint: false,
+                has_traced_frames: false,
                 shared: std::ptr::null(),
                 vm,
                 saved,
@@ -197,7 +199,7 @@ pub fn spawn_announced(
         {
             hand_token_on(parent, child, start, options.link, is_monitored);
         }
-        if child.trace.flags != 0 {
+        if child.trace.is_on() {
             child.trace_spawn("spawned", parent_pid, start);
             if options.link {
                 child.trace_procs("getting_linked", parent_pid);
@@ -207,7 +209,7 @@ pub fn spawn_announced(
     })?;
     let id = cell.shared.id;
     if let Some(parent) = parent.as_deref_mut()
-        && parent.trace.flags != 0
+        && parent.trace.is_on()
     {
         parent.trace_spawn("spawn", Term::pid(id), start);
         if options.link {
@@ -305,10 +307,9 @@ fn relate(parent: &mut Process, id: u64, options: &mut SpawnOptions, child: &mut
 
 /// The tracing of a new process: what its parent hands on, else that of all new ones.
 fn first_trace(vm: &Vm, parent: Option<&mut Process>, is_linked: bool) -> Trace {
-    if let Some(parent) = parent.filter(|parent| parent.trace.flags != 0) {
-        let (handed_on, left) = parent.trace.handed_on(is_linked);
-        parent.trace = left;
-        if handed_on.flags != 0 {
+    if let Some(parent) = parent.filter(|parent| parent.trace.is_on()) {
+        let handed_on = parent.trace.hand_on(is_linked);
+        if handed_on.is_on() {
             return handed_on;
         }
     }

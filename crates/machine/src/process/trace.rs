@@ -1,16 +1,19 @@
 //! Tracing of processes, as `erlang:trace/3` has it: events of a traced process become messages to
-//! its tracer.
+//! its tracers.
 //!
 //! A process that nobody traces has no flags, and that is all that is looked at, off the hot paths:
 //! when it is taken up or put aside by a scheduler, sends by the slow way, takes over its signals,
-//! links, ends or collects.
+//! links, ends or collects. Calls are traced by [breakpoints](crate::code::breakpoints).
 
+use crate::code::breakpoints::MessageEvent;
 use crate::process::Process;
 use crate::process::spawn::Start;
 use crate::signal;
 use crate::vm::Vm;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
+use parking_lot::RwLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use swarmrt_term::etf::EncodeOptions;
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom};
 
 /// What is traced, and how: the flags of `erlang:trace/3`, of which several can be set. The bits
 /// are not OTP's.
@@ -41,44 +44,117 @@ pub mod flags {
     pub const MONOTONIC_TIMESTAMP: u32 = 1 << 11;
     /// Events carry monotonic time and a unique number that rises strictly.
     pub const STRICT_MONOTONIC_TIMESTAMP: u32 = 1 << 12;
-    /// The flags that ask for events.
-    pub const EVENTS: u32 = SEND | RECEIVE | PROCS | RUNNING | EXITING | GARBAGE_COLLECTION;
+    /// Calls of functions with a breakpoint.
+    pub const CALL: u32 = 1 << 13;
+    /// Calls are told with the number of their arguments instead of these.
+    pub const ARITY: u32 = 1 << 14;
+    /// Where traced calls return to.
+    pub const RETURN_TO: u32 = 1 << 15;
+    /// Calls are looked at, but not told.
+    pub const SILENT: u32 = 1 << 16;
+    /// Events carry the number of the scheduler.
+    pub const SCHEDULER_ID: u32 = 1 << 17;
+    /// As `RUNNING`.
+    pub const RUNNING_PROCS: u32 = 1 << 18;
+    /// Events of ports: of no effect on processes.
+    pub const PORTS: u32 = 1 << 19;
+    /// As `PORTS`.
+    pub const RUNNING_PORTS: u32 = 1 << 20;
 }
 
-/// How a process is traced.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Trace {
-    /// Of [`flags`]; 0 when nobody traces it.
+/// The session of `erlang:trace/3`; those of the module `trace` have other numbers.
+pub const LEGACY: u32 = 0;
+
+/// How a process is traced in one session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tracing {
+    pub session: u32,
+    /// Of [`flags`].
     pub flags: u32,
-    /// The number of the tracer's pid.
-    pub tracer: u64,
+    /// A pid or a port.
+    pub tracer: Term,
+}
+
+impl Tracing {
+    /// The settings that a process started by this one (or `linked` to it) inherits, if any, and
+    /// those that this one keeps.
+    fn handed_on(self, linked: bool) -> (Option<Tracing>, Tracing) {
+        let has = |flags: u32| self.flags & flags != 0;
+        let spent = if has(flags::SET_ON_SPAWN) {
+            0
+        } else if has(flags::SET_ON_FIRST_SPAWN) {
+            flags::SET_ON_FIRST_SPAWN
+        } else if linked && has(flags::SET_ON_LINK) {
+            0
+        } else if linked && has(flags::SET_ON_FIRST_LINK) {
+            flags::SET_ON_FIRST_LINK
+        } else {
+            return (None, self);
+        };
+        let left = Tracing { flags: self.flags & !spent, ..self };
+        (Some(left), left)
+    }
+}
+
+/// How a process is traced: in no session, mostly.
+#[derive(Clone, Default)]
+pub struct Trace {
+    /// The flags of all sessions.
+    flags: u32,
+    #[allow(clippy::box_collection, reason = "a process that nobody traces pays one word for it")]
+    sessions: Option<Box<Vec<Tracing>>>,
 }
 
 impl Trace {
-    /// Whether one of these flags is set.
+    /// Whether anybody traces it.
     #[inline(always)]
-    pub fn wants(self, flags: u32) -> bool {
+    pub fn is_on(&self) -> bool {
+        self.flags != 0
+    }
+    /// The flags of all sessions.
+    pub fn flags(&self) -> u32 {
+        self.flags
+    }
+    /// Whether one of these flags is set in some session.
+    #[inline(always)]
+    pub fn wants(&self, flags: u32) -> bool {
         self.flags & flags != 0
     }
-
-    /// The settings that a process started by this one (or `linked` to it) inherits, and the
-    /// settings that this one keeps.
-    pub fn handed_on(self, linked: bool) -> (Trace, Trace) {
-        let (always, once) = (flags::SET_ON_SPAWN, flags::SET_ON_FIRST_SPAWN);
-        let (always_linked, once_linked) = (flags::SET_ON_LINK, flags::SET_ON_FIRST_LINK);
-        let spent = if self.wants(always) {
-            0
-        } else if self.wants(once) {
-            once
-        } else if linked && self.wants(always_linked) {
-            0
-        } else if linked && self.wants(once_linked) {
-            once_linked
-        } else {
-            return (Trace::default(), self);
-        };
-        let left = Trace { flags: self.flags & !spent, tracer: self.tracer };
-        (left, left)
+    /// The settings of the sessions that trace it.
+    pub fn sessions(&self) -> &[Tracing] {
+        self.sessions.as_deref().map_or(&[], Vec::as_slice)
+    }
+    /// The settings of one session.
+    pub fn of(&self, session: u32) -> Option<Tracing> {
+        self.sessions().iter().find(|tracing| tracing.session == session).copied()
+    }
+    /// Replaces the settings of a session; without a flag there are none.
+    pub fn set(&mut self, tracing: Tracing) {
+        let sessions = self.sessions.get_or_insert_default();
+        sessions.retain(|other| other.session != tracing.session);
+        if tracing.flags != 0 {
+            sessions.push(tracing);
+        }
+        if sessions.is_empty() {
+            self.sessions = None;
+        }
+        self.flags = self.sessions().iter().fold(0, |all, tracing| all | tracing.flags);
+    }
+    /// Ends the tracing in a session.
+    pub fn end(&mut self, session: u32) {
+        self.set(Tracing { session, flags: 0, tracer: Term::NIL });
+    }
+    /// What a process inherits that this one has started or is `linked` to.
+    pub fn hand_on(&mut self, linked: bool) -> Trace {
+        let mut handed_on = Trace::default();
+        for tracing in self.sessions().to_vec() {
+            let (inherited, left) = tracing.handed_on(linked);
+            self.set(left);
+            if let Some(inherited) = inherited {
+                handed_on.set(inherited);
+            }
+        }
+        handed_on
     }
 }
 
@@ -86,24 +162,37 @@ impl Trace {
 #[derive(Default)]
 pub struct TraceNew {
     flags: AtomicU32,
-    tracer: AtomicU64,
+    trace: RwLock<Trace>,
 }
 
 impl TraceNew {
-    /// The current settings; without flags nobody traces new processes.
+    /// The current settings.
     #[inline]
     pub fn get(&self) -> Trace {
-        let flags = self.flags.load(Ordering::Acquire);
-        if flags == 0 {
+        if self.flags.load(Ordering::Acquire) == 0 {
             Trace::default()
         } else {
-            Trace { flags, tracer: self.tracer.load(Ordering::Relaxed) }
+            self.trace.read().clone()
         }
     }
-    /// Replaces the settings.
-    pub fn set(&self, trace: Trace) {
-        self.tracer.store(trace.tracer, Ordering::Relaxed);
+    /// Replaces the settings of a session.
+    pub fn set(&self, tracing: Tracing) {
+        let mut trace = self.trace.write();
+        trace.set(tracing);
         self.flags.store(trace.flags, Ordering::Release);
+    }
+}
+
+impl Vm {
+    /// Sends a message about a traced process to a tracer, a pid or a port, which gets it in the
+    /// external format. `false` when it is gone.
+    pub fn tell_tracer(&'static self, tracer: Term, message: Term) -> bool {
+        if let Some(pid) = tracer.as_pid() {
+            return signal::send_message(self, Term::NONE, pid, message);
+        }
+        let Some(ports) = self.ports() else { return false };
+        let bytes = swarmrt_term::etf::encode(message, &EncodeOptions::default());
+        ports.command(self, tracer, &bytes)
     }
 }
 
@@ -127,41 +216,82 @@ pub(crate) fn timestamp(vm: &Vm, wanted: u32, heap: &mut FragmentHeap) -> Option
 }
 
 impl Process {
-    /// Tells the tracer `{trace, Pid, Event, …}`; `rest` makes what follows the event.
+    /// Tells the tracers that want these events `{trace, Pid, Event, …}`; `rest` makes what follows
+    /// the event.
     #[cold]
     pub fn trace_event(
         &mut self,
+        wanted: u32,
         event: Atom,
         rest: impl FnOnce(&mut FragmentHeap, &Process) -> Vec<Term>,
     ) {
-        // A tracer is not told of its own events, as in OTP.
-        if self.trace.tracer == self.id() {
-            return;
-        }
+        self.trace_event_if(wanted, event, rest, |_, _| Term::bool(true));
+    }
+
+    /// As [`trace_event`](Self::trace_event), where `decide` says it of a session: `false` for no
+    /// event, anything but `true` is added to it.
+    fn trace_event_if(
+        &mut self,
+        wanted: u32,
+        event: Atom,
+        rest: impl FnOnce(&mut FragmentHeap, &Process) -> Vec<Term>,
+        decide: impl Fn(&mut Process, u32) -> Term,
+    ) {
+        let tracings: Vec<Tracing> = self.trace.sessions().to_vec();
+        let tracings = tracings.into_iter().filter(|tracing| tracing.flags & wanted != 0);
         let mut heap = FragmentHeap::new();
+        let rest = rest(&mut heap, self);
+        for tracing in tracings {
+            let said = decide(self, tracing.session);
+            if said == Term::bool(false) {
+                continue;
+            }
+            let mut all = rest.clone();
+            all.extend((said != Term::bool(true)).then_some(said));
+            // A tracer that is gone ends the tracing.
+            if !self.tell(&mut heap, tracing.tracer, tracing.flags, event, &all) {
+                self.trace.end(tracing.session);
+            }
+        }
+    }
+
+    /// Tells a tracer of an event, in the way that the flags ask for. `false` when it is gone.
+    pub(crate) fn tell(
+        &self,
+        heap: &mut FragmentHeap,
+        tracer: Term,
+        wanted: u32,
+        event: Atom,
+        rest: &[Term],
+    ) -> bool {
+        // A tracer is not told of its own events, as in OTP.
+        if tracer == self.pid() {
+            return true;
+        }
         let mut elements = vec![Term::atom(atom!("trace")), self.pid(), Term::atom(event)];
-        elements.extend(rest(&mut heap, self));
-        if let Some(time) = timestamp(self.vm, self.trace.flags, &mut heap) {
+        elements.extend(rest);
+        if wanted & flags::SCHEDULER_ID != 0 {
+            let scheduler = self.shared().scheduler.load(Ordering::Relaxed);
+            elements.push(Term::small(i64::from(scheduler) + 1));
+        }
+        if let Some(time) = timestamp(self.vm, wanted, heap) {
             elements[0] = Term::atom(atom!("trace_ts"));
             elements.push(time);
         }
         let message = heap.tuple(&elements);
-        // A tracer that is gone ends the tracing.
-        if !signal::send_message(self.vm, Term::NONE, self.trace.tracer, message) {
-            self.trace = Trace::default();
-        }
+        self.vm.tell_tracer(tracer, message)
     }
 
     /// The built-in that a process between two turns is in: it waits there, or a dirty scheduler
     /// runs it.
-    pub fn current_built_in(&self) -> Option<swarmrt_term::Mfa> {
+    pub fn current_built_in(&self) -> Option<Mfa> {
         if self.ip.is_null() {
             return None;
         }
         if self.waits_for_connection() {
             // As in OTP: what is left to do is to return.
             let function = atom!("bif_return_trap");
-            return Some(swarmrt_term::Mfa { module: am::ERLANG, function, arity: 2 });
+            return Some(Mfa { module: am::ERLANG, function, arity: 2 });
         }
         // SAFETY: a process's instruction pointer points at an instruction.
         unsafe { *self.ip }.called_bif().map(|(bif, _)| self.vm.bifs.mfa(bif))
@@ -169,7 +299,7 @@ impl Process {
 
     /// The function that the process is in: a built-in, or else that of the code; `None` before its
     /// first turn.
-    pub(crate) fn current_function(&self) -> Option<swarmrt_term::Mfa> {
+    pub(crate) fn current_function(&self) -> Option<Mfa> {
         if self.ip.is_null() {
             return None;
         }
@@ -188,8 +318,9 @@ impl Process {
     /// A scheduler takes the process up (`in`) or puts it aside (`out`).
     #[cold]
     pub fn trace_scheduled(&mut self, event: Atom) {
-        if self.trace.wants(flags::RUNNING) {
-            self.trace_event(event, |heap, process| vec![process.traced_function(heap)]);
+        const RUNNING: u32 = flags::RUNNING | flags::RUNNING_PROCS;
+        if self.trace.wants(RUNNING) {
+            self.trace_event(RUNNING, event, |heap, process| vec![process.traced_function(heap)]);
         }
     }
 
@@ -197,18 +328,45 @@ impl Process {
     #[cold]
     pub fn trace_sent(&mut self, to: Term, message: Term, delivered: bool) {
         if self.trace.wants(flags::SEND) {
-            self.trace_event(
-                if delivered { atom!("send") } else { atom!("send_to_non_existing_process") },
+            let event =
+                if delivered { atom!("send") } else { atom!("send_to_non_existing_process") };
+            self.trace_event_if(
+                flags::SEND,
+                event,
                 |_, _| vec![message, to],
+                |process, session| process.said_of(MessageEvent::Send, session, &[to, message]),
             );
         }
     }
 
-    /// A message has arrived in the mailbox.
+    /// A message has arrived in the mailbox, from a process or port where that is known.
     #[cold]
-    pub fn trace_received(&mut self, message: Term) {
+    pub fn trace_received(&mut self, message: Term, from: Term) {
         if self.trace.wants(flags::RECEIVE) {
-            self.trace_event(atom!("receive"), |_, _| vec![message]);
+            let undefined = Term::atom(am::UNDEFINED);
+            let sender = if from.as_pid().is_some() || from.as_port().is_some() {
+                [Term::atom(self.vm.node().name), from]
+            } else if let Some(external) = from.as_external() {
+                [Term::atom(external.node()), from]
+            } else {
+                [Term::atom(atom!("system")), undefined]
+            };
+            let args = [sender[0], sender[1], message];
+            self.trace_event_if(
+                flags::RECEIVE,
+                atom!("receive"),
+                |_, _| vec![message],
+                |process, session| process.said_of(MessageEvent::Receive, session, &args),
+            );
+        }
+    }
+
+    /// What the pattern for messages of a session says of one.
+    fn said_of(&mut self, event: MessageEvent, session: u32, args: &[Term]) -> Term {
+        match self.vm.breakpoints.of_messages(event, session) {
+            None | Some((true, None)) => Term::bool(true),
+            Some((false, _)) => Term::bool(false),
+            Some((true, Some(program))) => program.run(self, args, session).message,
         }
     }
 
@@ -216,7 +374,7 @@ impl Process {
     #[inline]
     pub fn trace_procs(&mut self, event: &'static str, about: Term) {
         if self.trace.wants(flags::PROCS) {
-            self.trace_event(Atom::new(event), |_, _| vec![about]);
+            self.trace_event(flags::PROCS, Atom::new(event), |_, _| vec![about]);
         }
     }
 
@@ -224,7 +382,7 @@ impl Process {
     #[cold]
     pub(crate) fn trace_spawn(&mut self, event: &'static str, other: Term, start: Start) {
         if self.trace.wants(flags::PROCS) {
-            self.trace_event(Atom::new(event), |heap, _| {
+            self.trace_event(flags::PROCS, Atom::new(event), |heap, _| {
                 let start = match start {
                     Start::Apply { module, function, args } => {
                         [Term::atom(module), Term::atom(function), args]
@@ -246,7 +404,7 @@ impl Process {
     pub(crate) fn trace_exit(&mut self) {
         if self.trace.wants(flags::PROCS) {
             let reason = self.exception.reason;
-            self.trace_event(atom!("exit"), |_, _| vec![reason]);
+            self.trace_event(flags::PROCS, atom!("exit"), |_, _| vec![reason]);
         }
     }
 
@@ -254,7 +412,7 @@ impl Process {
     #[cold]
     pub(crate) fn trace_exited(&mut self) {
         if self.trace.wants(flags::EXITING) {
-            self.trace_event(atom!("out_exited"), |_, _| vec![Term::small(0)]);
+            self.trace_event(flags::EXITING, atom!("out_exited"), |_, _| vec![Term::small(0)]);
         }
     }
 
@@ -264,7 +422,7 @@ impl Process {
         if !self.trace.wants(flags::GARBAGE_COLLECTION) {
             return;
         }
-        self.trace_event(Atom::new(event), |heap, process| {
+        self.trace_event(flags::GARBAGE_COLLECTION, Atom::new(event), |heap, process| {
             let of = &process.heap;
             let [young, old] = of.off_heap_lists().map(|list| list.bytes / 8);
             let figures = [

@@ -10,6 +10,7 @@ use crate::code::ModuleCode;
 use crate::process::table::ProcessCell;
 use crate::process::{Priority, Process};
 use crate::vm::Config;
+use crate::vm::Vm;
 use crate::vm::time::Clock;
 use crate::vm::world::World;
 use blocking::Blockers;
@@ -58,6 +59,11 @@ pub trait Engine: Send + Sync {
     fn worker(&self) -> Box<dyn Worker>;
     /// A module is about to be put in place.
     fn loaded(&self, module: &ModuleCode);
+    /// Has calls of a function go to its breakpoint, or no longer. No machine code of the module
+    /// is entered any more until it is made anew.
+    fn set_breakpoint(&self, vm: &Vm, module: &ModuleCode, function: usize, on: bool);
+    /// No machine code is entered any more until it is made anew.
+    fn forget_machine_code(&self, vm: &Vm);
     /// Whether there may be machine code among a process's callers.
     fn has_machine_code(&self) -> bool;
 }

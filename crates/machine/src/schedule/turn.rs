@@ -37,7 +37,7 @@ impl Vm {
         let mut turn = REDUCTIONS_PER_TURN;
         loop {
             process.reductions = turn;
-            let was_traced = process.trace.flags != 0;
+            let was_traced = process.trace.is_on();
             if process.has_incoming() {
                 process.handle_signals();
             }
@@ -50,8 +50,7 @@ impl Vm {
                 process.run_tasks();
             }
             // The turn in which tracing was asked for is not reported.
-            let goes_on_waiting =
-                !was_traced && process.trace.flags != 0 && process.would_wait_on();
+            let goes_on_waiting = !was_traced && process.trace.is_on() && process.would_wait_on();
             let rests =
                 goes_on_waiting || process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
             let outcome = if rests { Outcome::Wait } else { self.run_code(process, worker) };
@@ -94,8 +93,9 @@ impl Vm {
 
     /// Has the worker run a process; tells who traces it, and the system monitor.
     fn run_code(&self, process: &mut Process, worker: &mut dyn Worker) -> Outcome {
-        if process.trace.flags != 0 {
+        if process.trace.is_on() {
             process.trace_scheduled(swarmrt_term::atom!("in"));
+            process.measure_turn(true);
         }
         let started = self.system_monitor.before_turn(&self.clock);
         let started = started.map(|started_ns| (started_ns, process.current_function()));
@@ -108,7 +108,8 @@ impl Vm {
         if let Some((started, from)) = started {
             system_monitor::turn_ended(process, started, from);
         }
-        if process.trace.flags != 0 && outcome != Outcome::Exit {
+        if process.trace.is_on() && outcome != Outcome::Exit {
+            process.measure_turn(false);
             process.trace_scheduled(swarmrt_term::atom!("out"));
         }
         outcome
@@ -139,7 +140,7 @@ impl Vm {
         // SAFETY: the caller's.
         unsafe {
             let process = &mut *cell.process.get();
-            if process.trace.flags != 0 {
+            if process.trace.is_on() {
                 process.trace_exited();
             }
             self.processes.remove(cell.shared.id, guard);
@@ -178,11 +179,11 @@ impl Vm {
         // SAFETY: the caller's.
         let process: &mut Process = unsafe { &mut *cell.process.get() };
         // A process whose work was broken off ends in its next turn, by the signal that waits.
-        if process.trace.flags != 0 {
+        if process.trace.is_on() {
             process.trace_scheduled(swarmrt_term::atom!("in"));
         }
         let _ = watch::watched(process, |process| worker.run_dirty(process));
-        if process.trace.flags != 0 && !process.exiting {
+        if process.trace.is_on() && !process.exiting {
             process.trace_scheduled(swarmrt_term::atom!("out"));
         }
         if self.schedulers.measuring.load(Ordering::Relaxed) {

@@ -74,7 +74,7 @@ impl Process {
     /// the process: machine code may call it with terms where they are.
     pub fn take_messages(&mut self) -> bool {
         let newest = self.shared().incoming.peek();
-        if newest.is_null() || self.trace.flags != 0 || self.exit_pending {
+        if newest.is_null() || self.trace.is_on() || self.exit_pending {
             return false;
         }
         let mut at = newest;
@@ -132,8 +132,8 @@ impl Process {
             if !priority {
                 return self.receive(message);
             }
-            if self.trace.flags != 0 {
-                self.trace_received((*message).root);
+            if self.trace.is_on() {
+                self.trace_received((*message).root, (*message).from);
             }
             self.mailbox.push_priority(message);
         }
@@ -183,8 +183,8 @@ impl Process {
     unsafe fn receive(&mut self, message: *mut Fragment) {
         // SAFETY: the message is ours, and in no list.
         unsafe {
-            if self.trace.flags != 0 {
-                self.trace_received((*message).root);
+            if self.trace.is_on() {
+                self.trace_received((*message).root, (*message).from);
             }
             self.mailbox.push(message);
         }

@@ -16,7 +16,7 @@ pub mod world;
 pub use threads::StillRunning;
 
 use crate::bif::BifTable;
-use crate::code::{CodeServer, LoadError, ModuleCode};
+use crate::code::{CodeServer, HasOldVersion, LoadError, ModuleCode};
 use crate::process::links::RefValue;
 use crate::process::table::ProcessTable;
 use crate::process::{MaxHeapSize, Process};
@@ -36,6 +36,7 @@ use std::any::Any;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use swarmrt_beam::specialise::CellKind;
 use swarmrt_term::{Atom, AtomMap, NodeInfo, RefKind, Release, Term, am};
 
 /// Registered names.
@@ -104,9 +105,8 @@ pub struct Config {
     /// Called by a scheduler's thread that has been idle for a while, for example to give memory
     /// back.
     pub when_idle: fn(),
-    /// What code cells hold while they have no machine code: entries, then return points. 0 in a
-    /// machine that never has any.
-    pub no_code: [u64; 2],
+    /// What code cells hold while they have no machine code, by their kind, in rising order.
+    pub no_code: [u64; CellKind::ALL.len()],
     /// The seed of a world with virtual time and without threads; `None`: the real world.
     pub seed: Option<u64>,
 }
@@ -141,6 +141,8 @@ pub struct Vm {
     pub system_monitor: crate::vm::system_monitor::SystemMonitor,
     /// How new processes are traced.
     pub trace_new: crate::process::trace::TraceNew,
+    /// The functions whose calls are traced or counted.
+    pub breakpoints: crate::code::breakpoints::Breakpoints,
     pub sequential_tracer: crate::process::sequential::SystemTracer,
     engine: OnceLock<Box<dyn Engine>>,
     /// The processes without which the machine cannot go on; set when it is assembled.
@@ -187,7 +189,7 @@ impl Config {
             flags: Vec::new(),
             release,
             when_idle: || (),
-            no_code: [0; 2],
+            no_code: CellKind::WITHOUT_MACHINE_CODE,
             seed: None,
         }
     }
@@ -233,6 +235,7 @@ impl Vm {
             process_defaults: ProcessDefaults::of(&config),
             system_monitor: Default::default(),
             trace_new: crate::process::trace::TraceNew::default(),
+            breakpoints: Default::default(),
             sequential_tracer: crate::process::sequential::SystemTracer::default(),
             engine: OnceLock::new(),
             system_processes: OnceLock::new(),
@@ -455,7 +458,35 @@ impl Vm {
         if let Some(engine) = self.engine.get() {
             engine.loaded(module);
         }
-        self.code.finish(module)
+        let waits = module.on_load.is_some();
+        if !waits && !self.code.must_be_purged(module) {
+            self.before_replacement(module.name);
+        }
+        self.code.finish(module)?;
+        if !waits {
+            self.set_default_breakpoints(module.name);
+        }
+        Ok(())
+    }
+    /// Makes a version whose `on_load` function has run current (`keep`), or else lets it go.
+    pub fn finish_on_load(&'static self, name: Atom, keep: bool) {
+        if keep {
+            self.before_replacement(name);
+        }
+        self.code.finish_on_load(name, keep);
+        if keep {
+            self.set_default_breakpoints(name);
+        }
+    }
+    /// Makes the current version of a module old. `Ok(false)` when the module was never loaded.
+    ///
+    /// # Errors
+    /// When the module has an old version.
+    pub fn delete_module(&'static self, name: Atom) -> Result<bool, HasOldVersion> {
+        if !self.code.has_old(name) {
+            self.before_replacement(name);
+        }
+        self.code.delete(name)
     }
     /// Loads one of OTP's preloaded modules.
     ///

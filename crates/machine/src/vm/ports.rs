@@ -16,6 +16,10 @@ pub trait PortHost: Send + Sync {
     fn send(&self, vm: &'static Vm, from: Term, port: Term, message: Term);
     /// As [`send`](Self::send), by a process, which may have to wait where the port is busy.
     fn send_by(&self, p: &mut Process, port: Term, message: Term, busy: Busy) -> Delivery;
+    /// Whether there is an open port of that name.
+    fn is_open(&self, vm: &'static Vm, port: Term) -> bool;
+    /// Writes bytes to a port as its owner. `false` when it is gone.
+    fn command(&self, vm: &'static Vm, port: Term, bytes: &[u8]) -> bool;
     /// Links a process with a port. `false` when the port is gone.
     fn link(&self, vm: &'static Vm, pid: u64, port: Term) -> bool;
     /// Removes the link between a process and a port, if there is one.

@@ -1,6 +1,6 @@
 //! From terms to programs.
 
-use super::{Clause, CompileError, Dialect, Errors, Expr, Pattern, Program};
+use super::{Clause, CompileError, Dialect, Errors, Expr, Pattern, Program, TraceAct};
 use crate::ets::object::OwnedTerm;
 use smallvec::{SmallVec, smallvec};
 use std::ops::RangeInclusive;
@@ -273,7 +273,10 @@ impl Compiler {
                 ));
             }
             form => {
-                if let Some(special) = TRACE_FORMS.iter().find(|special| special.name == form) {
+                let is_known = form != "current_stacktrace" || release::current() >= Release::R27;
+                if is_known
+                    && let Some(special) = TRACE_FORMS.iter().find(|special| special.name == form)
+                {
                     return self.trace_form(special, arguments, whole);
                 }
             }
@@ -347,13 +350,17 @@ impl Compiler {
             ("is_seq_trace", _) => Expr::IsSeqTrace,
             (name, last) => {
                 args.extend(last);
-                let result = match name {
-                    "caller" | "caller_line" => Term::atom(am::UNDEFINED),
-                    "trace" => Term::bool(false),
-                    "enable_trace" | "disable_trace" | "silent" => Term::bool(true),
-                    _ => Term::NIL,
+                let act = match name {
+                    "caller" => TraceAct::Caller,
+                    "caller_line" => TraceAct::CallerLine,
+                    "current_stacktrace" => TraceAct::Stacktrace,
+                    "silent" => TraceAct::Silent,
+                    "enable_trace" => TraceAct::Enable,
+                    "disable_trace" => TraceAct::Disable,
+                    "trace" => TraceAct::Trace,
+                    other => unreachable!("{other} is not among the forms"),
                 };
-                Expr::Trace(args, result)
+                Expr::Trace(act, args)
             }
         }
     }
@@ -365,10 +372,11 @@ struct TraceForm {
     arity: RangeInclusive<usize>,
 }
 
-const TRACE_FORMS: [TraceForm; 14] = [
+const TRACE_FORMS: [TraceForm; 15] = [
     TraceForm { name: "message", arity: 1..=1 },
     TraceForm { name: "caller", arity: 0..=0 },
     TraceForm { name: "caller_line", arity: 0..=0 },
+    TraceForm { name: "current_stacktrace", arity: 0..=1 },
     TraceForm { name: "return_trace", arity: 0..=0 },
     TraceForm { name: "exception_trace", arity: 0..=0 },
     TraceForm { name: "process_dump", arity: 0..=0 },
@@ -472,7 +480,7 @@ pub fn compile(
         clauses.push(Clause { head: pattern, guards, body, variables: count });
     }
     let variables_max = clauses.iter().map(|clause| clause.variables).max().unwrap_or(0);
-    Ok(Program { clauses, dialect, variables_max, _source: source })
+    Ok(Program { clauses, dialect, variables_max, source: source })
 }
 
 /// Compiles `[{Pattern, [], [Result]}]`, as the short forms of `ets` mean it.
@@ -498,7 +506,7 @@ pub fn compile_pattern(
         clauses: vec![clause],
         dialect: Dialect::Table,
         variables_max: variables,
-        _source: source,
+        source: source,
     })
 }
 

@@ -17,6 +17,7 @@ use crate::ets::object::OwnedTerm;
 use compile::list_parts;
 use run::Run;
 use swarmrt_machine::bif::BifEntry;
+use swarmrt_machine::code::breakpoints::Decision;
 use swarmrt_machine::{BifResult, Process};
 use swarmrt_term::{Alloc, Atom, Term, am, atom, equal_exact};
 
@@ -60,8 +61,8 @@ pub enum Expr {
     AnyOf(Vec<Expr>),
     AndAlso(Vec<Expr>),
     OrElse(Vec<Expr>),
-    /// A tracing function: its effect is the tracer's business.
-    Trace(Vec<Expr>, Term),
+    /// What asks or changes how the call that is being traced is traced.
+    Trace(TraceAct, Vec<Expr>),
     /// `set_seq_token`, which only says here what the part is that it would set: which part, the
     /// value.
     SetSeqToken(Box<(Expr, Expr)>),
@@ -77,6 +78,18 @@ pub enum Expr {
     /// `{get_tcw}`, or `{set_tcw, Expr}`, which changes nothing where a specification is only
     /// tested.
     ControlWord(Option<Box<Expr>>),
+}
+
+/// A function of specifications for calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TraceAct {
+    Caller,
+    CallerLine,
+    Stacktrace,
+    Silent,
+    Enable,
+    Disable,
+    Trace,
 }
 
 /// One clause of a match specification, `{Head, Guards, Body}`, compiled.
@@ -113,7 +126,7 @@ pub struct Program {
     dialect: Dialect,
     variables_max: usize,
     /// What it was compiled from; its constants are part of it.
-    _source: OwnedTerm,
+    source: OwnedTerm,
 }
 
 // SAFETY: constants live in `source`, which never changes.
@@ -139,6 +152,17 @@ impl Program {
         term: Term,
         then: impl FnOnce(&mut Run<'_>, &Clause) -> R,
     ) -> Option<R> {
+        self.clause_in_session(p, term, None, then)
+    }
+
+    /// As [`clause_for`](Self::clause_for), with effects on the tracing of a call in a session.
+    fn clause_in_session<R>(
+        &self,
+        p: &mut Process,
+        term: Term,
+        session: Option<u32>,
+        then: impl FnOnce(&mut Run<'_>, &Clause) -> R,
+    ) -> Option<R> {
         let mut few = [Term::NIL; 8];
         let mut many = Vec::new();
         let variables = if self.variables_max <= few.len() {
@@ -156,6 +180,9 @@ impl Program {
                 subject: term,
                 variables: &variables[..clause.variables],
                 dialect: self.dialect,
+                session,
+                returns: false,
+                exceptions: false,
             };
             if run.guards_hold(&clause.guards) {
                 return Some(then(&mut run, clause));
@@ -167,6 +194,19 @@ impl Program {
     /// What the specification makes of a term, on the heap of the process.
     pub fn run(&self, p: &mut Process, term: Term) -> Option<Term> {
         self.clause_for(p, term, |run, clause| run.body(&clause.body))
+    }
+
+    /// What the specification says of a call with the arguments in that list, in a session.
+    pub fn decide(&self, p: &mut Process, args: Term, session: u32) -> Decision {
+        let decided = self.clause_in_session(p, args, Some(session), |run, clause| {
+            let message = run.body(&clause.body);
+            Decision { message, returns: run.returns, exceptions: run.exceptions }
+        });
+        decided.unwrap_or(Decision { message: Term::bool(false), ..Decision::TOLD })
+    }
+    /// What it was compiled from.
+    pub fn source(&self) -> Term {
+        self.source.term
     }
 
     /// Whether the specification answers `true`.

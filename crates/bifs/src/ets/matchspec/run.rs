@@ -1,10 +1,11 @@
 //! Evaluating guards and bodies.
 
-use super::{Dialect, Expr};
-use crate::sequential;
+use super::{Dialect, Expr, TraceAct};
+use crate::{sequential, trace};
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::Process;
-use swarmrt_term::{Alloc, Term, am, map};
+use swarmrt_machine::process::trace::{Tracing, flags};
+use swarmrt_term::{Alloc, Term, am, atom, map};
 
 /// A run of a program on one term.
 pub(super) struct Run<'a> {
@@ -12,10 +13,26 @@ pub(super) struct Run<'a> {
     pub(super) subject: Term,
     pub(super) variables: &'a [Term],
     pub(super) dialect: Dialect,
+    /// The session in which a call is being traced; `None` where a specification is only tested.
+    pub(super) session: Option<u32>,
+    /// `{return_trace}` was evaluated.
+    pub(super) returns: bool,
+    /// `{exception_trace}` was evaluated.
+    pub(super) exceptions: bool,
 }
 
 /// An error in a guard or body.
 struct Failed;
+
+/// What a function of specifications for calls comes to where there is no call.
+fn tested(act: TraceAct) -> Term {
+    match act {
+        TraceAct::Caller | TraceAct::CallerLine => Term::atom(am::UNDEFINED),
+        TraceAct::Stacktrace => Term::NIL,
+        TraceAct::Trace => Term::bool(false),
+        TraceAct::Enable | TraceAct::Disable | TraceAct::Silent => Term::bool(true),
+    }
+}
 
 impl Run<'_> {
     fn boolean(&mut self, expr: &Expr) -> Result<bool, Failed> {
@@ -87,28 +104,101 @@ impl Run<'_> {
                 crate::terms::write_line(value);
                 Term::bool(true)
             }
-            Expr::Returns(_) => Term::bool(true),
+            Expr::Returns(name) => {
+                let is_return = *name == atom!("return_trace");
+                self.returns |= is_return;
+                self.exceptions |= !is_return;
+                Term::bool(true)
+            }
             Expr::ProcessDump => crate::backtrace::process_dump(self.p),
             Expr::ControlWord(value) => {
+                let before = crate::system_info::trace_control_word(self.p);
                 if let Some(value) = value {
-                    self.eval(value)?;
+                    let word = self.eval(value)?;
+                    if self.session.is_some() {
+                        let word = word.as_small().filter(|word| (0..1 << 32).contains(word));
+                        crate::system_info::set_trace_control_word(self.p.vm, word.ok_or(Failed)?);
+                    }
                 }
-                crate::system_info::trace_control_word(self.p)
+                before
             }
-            Expr::Trace(args, result) => {
-                for arg in args {
-                    self.eval(arg)?;
+            Expr::Trace(act, args) => {
+                let args = self.values(args)?;
+                match self.session {
+                    Some(session) => self.act(*act, &args, session)?,
+                    None => tested(*act),
                 }
-                *result
             }
             Expr::SetSeqToken(both) => {
                 let part = self.eval(&both.0)?;
-                // Whatever the value is: it is not set.
-                let _ = self.eval(&both.1);
-                sequential::seq_trace_info(self.p, part).map_err(|_| Failed)?
+                let value = self.eval(&both.1);
+                if self.session.is_some() {
+                    sequential::seq_trace(self.p, part, value?).map_err(|_| Failed)?
+                } else {
+                    // Whatever the value is: it is not set.
+                    sequential::seq_trace_info(self.p, part).map_err(|_| Failed)?
+                }
             }
             Expr::GetSeqToken => sequential::current(self.p),
             Expr::IsSeqTrace => Term::bool(!sequential::current(self.p).is_nil()),
+        })
+    }
+
+    /// Asks or changes how the process is traced in a session.
+    fn act(&mut self, act: TraceAct, args: &[Term], session: u32) -> Result<Term, Failed> {
+        Ok(match (act, args) {
+            (TraceAct::Caller, _) => match self.p.calling_function() {
+                Some(mfa) => self.p.mfa(mfa),
+                None => Term::atom(am::UNDEFINED),
+            },
+            (TraceAct::CallerLine, _) => trace::caller_line(self.p),
+            (TraceAct::Stacktrace, args) => {
+                let depth = match args {
+                    [depth] => depth
+                        .as_small()
+                        .and_then(|depth| usize::try_from(depth).ok())
+                        .ok_or(Failed)?,
+                    _ => self.p.vm.backtrace_depth(),
+                };
+                self.p.trace_of_callers(depth)
+            }
+            (TraceAct::Silent, [value]) => {
+                if let (Some(on), Some(now)) = (value.as_bool(), self.p.trace.of(session)) {
+                    let flag = flags::SILENT;
+                    let flags = if on { now.flags | flag } else { now.flags & !flag };
+                    self.p.trace.set(Tracing { flags, ..now });
+                }
+                *value
+            }
+            (TraceAct::Enable | TraceAct::Disable, _) => {
+                let (whom, flag) = match *args {
+                    [whom, flag] => (whom, flag),
+                    [flag] => (self.p.pid(), flag),
+                    _ => return Err(Failed),
+                };
+                let flag = trace::flag_of(flag).ok_or(Failed)?;
+                let (off, on) = if act == TraceAct::Enable { (0, flag) } else { (flag, 0) };
+                let tracer = self.p.trace.of(session).map(|now| now.tracer);
+                trace::change_traced(self.p, whom, session, (off, on), tracer).ok_or(Failed)?;
+                Term::bool(true)
+            }
+            (TraceAct::Trace, _) => {
+                let (whom, off, on) = match *args {
+                    [whom, off, on] => (whom, off, on),
+                    [off, on] => (self.p.pid(), off, on),
+                    _ => return Err(Failed),
+                };
+                let (off, named) = trace::parse(off).map_err(|_| Failed)?;
+                let (on, named_last) = trace::parse(on).map_err(|_| Failed)?;
+                let own = self.p.trace.of(session).map(|now| now.tracer);
+                let tracer = named_last.or(named).or(own);
+                if tracer.is_some_and(|tracer| !trace::is_tracer(self.p.vm, tracer)) {
+                    return Err(Failed);
+                }
+                let changed = trace::change_traced(self.p, whom, session, (off, on), tracer);
+                Term::bool(changed.ok_or(Failed)?)
+            }
+            (TraceAct::Silent, _) => return Err(Failed),
         })
     }
 

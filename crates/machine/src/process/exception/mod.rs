@@ -271,6 +271,14 @@ impl Process {
         self.list(&first)
     }
 
+    /// The callers of the function that is being entered, as a stack trace of at most `depth`
+    /// entries.
+    pub fn trace_of_callers(&mut self, depth: usize) -> Term {
+        let raw = self.raw_trace(Term::NIL, None);
+        let entries = self.readable_trace(raw).list_to_vec().unwrap_or_default();
+        self.list(&entries[..depth.min(entries.len())])
+    }
+
     /// The class that a raw trace was raised with.
     pub fn trace_class(trace: Term) -> Option<Atom> {
         trace.as_tuple().filter(|raw| raw.arity() == 3)?.get(0).as_atom()

@@ -1,0 +1,365 @@
+//! What happens when a process calls a function with a breakpoint, and when such a call returns or
+//! fails.
+//!
+//! That a call returns is told by a frame that is pushed between the caller's return address and
+//! the callee: the callee returns to a cell of the machine's own, behind which the interpreter
+//! tells the tracer, drops the frame and returns to the caller.
+
+use crate::code::breakpoints::{Breakpoint, Decision, Pattern, Point};
+use crate::process::Process;
+use crate::process::trace::{Tracing, flags};
+use smallvec::SmallVec;
+use std::sync::atomic::Ordering;
+use swarmrt_beam::instr::Instr;
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, atom};
+
+/// The frames that traced calls push.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FrameKind {
+    /// Tells that the call returns: module, function, arity, tracer (`true` for the process's), and
+    /// the session.
+    Returns,
+    /// Tells that the call returns or fails; holds the same.
+    Exceptions,
+    /// Tells where the call returns to. Holds nothing.
+    ReturnTo,
+    /// Goes on measuring the caller: its address, 0 for none, and the session.
+    Measured,
+}
+
+impl FrameKind {
+    /// All kinds, in the order of their discriminants.
+    pub const ALL: [FrameKind; 4] =
+        [FrameKind::Returns, FrameKind::Exceptions, FrameKind::ReturnTo, FrameKind::Measured];
+
+    /// Words behind the cell.
+    const fn words(self) -> usize {
+        match self {
+            FrameKind::Returns | FrameKind::Exceptions => 5,
+            FrameKind::ReturnTo => 0,
+            FrameKind::Measured => 2,
+        }
+    }
+}
+
+/// The measured function that a process is in, in one session.
+#[derive(Clone, Copy, Debug)]
+pub struct Measuring {
+    session: u32,
+    /// The address of its breakpoint; 0 for a caller that is not measured.
+    address: usize,
+    since_ns: u64,
+}
+
+/// The words that a call pushes, in the order in which they are pushed.
+pub type Frames = SmallVec<[u64; 8]>;
+
+/// The frames of one session, at most: with the others of it, 15 words.
+const FRAME_WORDS_MAX: usize = 24;
+
+/// Who is told of a call, and how.
+#[derive(Clone, Copy)]
+enum Told {
+    /// The tracer of the process.
+    Process(Tracing),
+    /// The tracer of the breakpoint.
+    Meta(Term),
+}
+
+impl Process {
+    /// Words of stack that have to be free when a function with this breakpoint is entered.
+    pub fn breakpoint_words(breakpoint: &Breakpoint) -> usize {
+        breakpoint.points().len() * FRAME_WORDS_MAX
+    }
+
+    /// The process has called a function with a breakpoint, with these arguments: tells and counts
+    /// what is wanted. The frames returned are to be pushed.
+    #[cold]
+    pub fn call_at_breakpoint(&mut self, breakpoint: &Breakpoint, args: &[Term]) -> Frames {
+        let mut frames = Frames::new();
+        let args: SmallVec<[Term; 8]> = args
+            .iter()
+            .map(|&arg| match arg.as_match_context() {
+                Some(context) => {
+                    let (offset, end) = (context.offset(), context.end());
+                    self.heap.sub_binary(context.original(), offset, end - offset)
+                }
+                None => arg,
+            })
+            .collect();
+        let is_sensitive = self.extra.as_ref().is_some_and(|extra| extra.sensitive);
+        for point in breakpoint.points() {
+            let calls_traced =
+                self.trace.of(point.session).filter(|tracing| tracing.flags & flags::CALL != 0);
+            if let (Some(pattern), Some(tracing), false) = (&point.call, calls_traced, is_sensitive)
+            {
+                let told = Told::Process(tracing);
+                self.tell_call(breakpoint, pattern, told, point.session, &args, &mut frames);
+            }
+            if let (Some((pattern, tracer)), false) = (&point.meta, is_sensitive) {
+                let told = Told::Meta(*tracer);
+                self.tell_call(breakpoint, pattern, told, point.session, &args, &mut frames);
+            }
+            if let Some(count) = &point.count
+                && !count.is_paused.load(Ordering::Relaxed)
+            {
+                count.calls.fetch_add(1, Ordering::Relaxed);
+            }
+            if calls_traced.is_some() {
+                self.measure_call(breakpoint, point, &mut frames);
+            }
+        }
+        self.has_traced_frames |= !frames.is_empty();
+        frames
+    }
+
+    fn tell_call(
+        &mut self,
+        breakpoint: &Breakpoint,
+        pattern: &Pattern,
+        told: Told,
+        session: u32,
+        args: &[Term],
+        frames: &mut Frames,
+    ) {
+        let mfa = breakpoint.mfa;
+        let decision =
+            pattern.as_ref().map_or(Decision::TOLD, |program| program.run(self, args, session));
+        let (how, tracer) = match told {
+            Told::Process(before) => {
+                // What the specification has changed counts, but a tracer that it took away is told
+                // of this call.
+                let now = self.trace.of(session).unwrap_or(before);
+                if now.flags & flags::SILENT != 0 {
+                    return;
+                }
+                (now.flags, before.tracer)
+            }
+            Told::Meta(tracer) => (flags::CALL | flags::TIMESTAMP, tracer),
+        };
+        if decision.message != Term::bool(false) {
+            let mut heap = FragmentHeap::new();
+            let shown = if how & flags::ARITY != 0 {
+                Term::small(args.len() as i64)
+            } else {
+                heap.list(args)
+            };
+            let called = [Term::atom(mfa.module), Term::atom(mfa.function), shown];
+            let mut rest = vec![heap.tuple(&called)];
+            rest.extend((decision.message != Term::bool(true)).then_some(decision.message));
+            if !self.tell(&mut heap, tracer, how, atom!("call"), &rest)
+                && matches!(told, Told::Process(_))
+            {
+                self.trace.end(session);
+                return;
+            }
+            if how & flags::RETURN_TO != 0
+                && !breakpoint.is_global()
+                && !self.tells_where_it_returns(frames)
+            {
+                frames.push(self.vm.code.traced_frame(FrameKind::ReturnTo) as u64);
+            }
+        }
+        if decision.returns || decision.exceptions {
+            let kind = if decision.exceptions { FrameKind::Exceptions } else { FrameKind::Returns };
+            let tracer = match told {
+                Told::Process(_) => Term::bool(true),
+                Told::Meta(tracer) => tracer,
+            };
+            let words = [
+                Term::small(i64::from(session)),
+                tracer,
+                Term::small(i64::from(mfa.arity)),
+                Term::atom(mfa.function),
+                Term::atom(mfa.module),
+            ];
+            frames.extend(words.map(Term::raw));
+            frames.push(self.vm.code.traced_frame(kind) as u64);
+        }
+    }
+
+    /// Whether there is a frame that tells where the call returns to, right above the caller's.
+    fn tells_where_it_returns(&self, frames: &Frames) -> bool {
+        let mut found = frames.contains(&(self.vm.code.traced_frame(FrameKind::ReturnTo) as u64));
+        self.traced_frames(|kind| found |= kind == FrameKind::ReturnTo);
+        found
+    }
+
+    /// Calls `visit` with the kinds of the frames of traced calls at the top of the stack. Returns
+    /// the return address behind them: the caller's.
+    fn traced_frames(&self, mut visit: impl FnMut(FrameKind)) -> usize {
+        let (mut at, base) = (self.heap.stop, self.heap.stack_base());
+        while at < base {
+            // SAFETY: between the stack pointer and its base.
+            let word = unsafe { *at } as usize;
+            let Some(kind) = self.vm.code.frame_kind(word as *const Instr) else { return word };
+            visit(kind);
+            // SAFETY: a frame lies on the stack as a whole.
+            at = unsafe { at.add(1 + kind.words()) };
+        }
+        0
+    }
+
+    /// The address in the code of the caller of the function that is being entered, behind its call;
+    /// 0 for none.
+    pub fn traced_caller(&self) -> usize {
+        self.traced_frames(|_| ())
+    }
+
+    /// The function that the caller of the function that is being entered is.
+    pub fn calling_function(&self) -> Option<Mfa> {
+        // The return address names the cell behind the call; the call itself is before it.
+        let call = self.traced_caller().checked_sub(size_of::<Instr>())?;
+        self.vm.code.locate(call, |location| location.mfa)
+    }
+
+    /// A call has returned to a frame of its own, whose words are at the top of the stack. Tells
+    /// what is wanted; returns how many words to drop.
+    #[cold]
+    pub fn traced_return(&mut self, cell: *const Instr, value: Term) -> usize {
+        let kind = self.vm.code.frame_kind(cell).expect("the cell of a frame");
+        match kind {
+            FrameKind::Returns | FrameKind::Exceptions => {
+                self.tell_end(self.heap.stop, atom!("return_from"), value);
+            }
+            FrameKind::ReturnTo => self.tell_where_it_returned(self.traced_caller()),
+            FrameKind::Measured => self.measure_return(self.heap.stop),
+        }
+        kind.words()
+    }
+
+    /// An exception leaves all calls whose frames lie below `until`, for the handler at that address
+    /// if there is one.
+    #[cold]
+    pub fn traced_raise(&mut self, until: *const u64, handler: Option<*const Instr>) {
+        let mut at = self.heap.stop.cast_const();
+        let mut tells_where = false;
+        while at < until {
+            // SAFETY: between the stack pointer and its base.
+            let word = unsafe { *at };
+            // SAFETY: `until` is at most the base of the stack.
+            at = unsafe { at.add(1) };
+            match self.vm.code.frame_kind(word as *const Instr) {
+                Some(FrameKind::Exceptions) => {
+                    let class = Term::atom(self.exception.class);
+                    let mut heap = FragmentHeap::new();
+                    let value = heap.tuple(&[class, self.exception.reason]);
+                    self.tell_end(at, atom!("exception_from"), value);
+                }
+                Some(FrameKind::Measured) => self.measure_return(at),
+                Some(FrameKind::ReturnTo) => tells_where = true,
+                Some(FrameKind::Returns) | None => {}
+            }
+        }
+        if let Some(handler) = handler
+            && tells_where
+        {
+            self.tell_where_it_returned(handler as usize + size_of::<Instr>());
+        }
+    }
+
+    /// Tells that a call has ended whose frame's words begin at `words`.
+    fn tell_end(&mut self, words: *const u64, event: Atom, value: Term) {
+        // SAFETY: five terms stand behind the cell of such a frame.
+        let [module, function, arity, tracer, session] =
+            unsafe { *words.cast::<[Term; FrameKind::Returns.words()]>() };
+        let session = session.as_small().unwrap_or_default() as u32;
+        let (how, to) = if tracer == Term::bool(true) {
+            match self.trace.of(session) {
+                Some(now) if now.flags & flags::CALL != 0 && now.flags & flags::SILENT == 0 => {
+                    (now.flags, now.tracer)
+                }
+                _ => return,
+            }
+        } else {
+            (flags::CALL | flags::TIMESTAMP, tracer)
+        };
+        let mut heap = FragmentHeap::new();
+        let called = heap.tuple(&[module, function, arity]);
+        if !self.tell(&mut heap, to, how, event, &[called, value]) && tracer == Term::bool(true) {
+            self.trace.end(session);
+        }
+    }
+
+    fn tell_where_it_returned(&mut self, address: usize) {
+        if self.trace.wants(flags::RETURN_TO) {
+            let call = address.saturating_sub(size_of::<Instr>());
+            let mfa = self.vm.code.locate(call, |location| location.mfa);
+            self.trace_event(flags::RETURN_TO, atom!("return_to"), |heap, _| {
+                vec![mfa.map_or(Term::atom(swarmrt_term::am::UNDEFINED), |mfa| heap.mfa(mfa))]
+            });
+        }
+    }
+
+    // ---- Measuring ----
+
+    fn measure_call(&mut self, breakpoint: &Breakpoint, point: &Point, frames: &mut Frames) {
+        let Some(measure) =
+            point.time.as_ref().filter(|measure| !measure.is_paused.load(Ordering::Relaxed))
+        else {
+            return;
+        };
+        let address = breakpoint.address();
+        let before = self.measure_until_now(point.session, address);
+        measure.add(self.id(), 1, 0);
+        // A tail call goes on in the frame that is there.
+        let mut is_there = false;
+        self.traced_frames(|_| is_there = true);
+        if !is_there && frames.is_empty() {
+            let words = [i64::from(point.session), before as i64].map(Term::small);
+            frames.extend(words.map(Term::raw));
+            frames.push(self.vm.code.traced_frame(FrameKind::Measured) as u64);
+        }
+    }
+
+    fn measure_return(&mut self, words: *const u64) {
+        // SAFETY: two terms stand behind the cell of such a frame.
+        let [address, session] = unsafe { *words.cast::<[Term; FrameKind::Measured.words()]>() };
+        let (address, session) = (address.as_small(), session.as_small());
+        if let (Some(address), Some(session)) = (address, session) {
+            self.measure_until_now(session as u32, address as usize);
+        }
+    }
+
+    /// Adds the time until now to the function that the process was in; from now on it is in the one
+    /// whose breakpoint is at `address`. Returns the address before.
+    fn measure_until_now(&mut self, session: u32, address: usize) -> usize {
+        let now_ns = self.vm.clock.since_start_ns();
+        let all = &mut self.extra().measuring;
+        let at = all.iter().position(|known| known.session == session);
+        let known = match at {
+            Some(at) => &mut all[at],
+            None => {
+                all.push(Measuring { session, address: 0, since_ns: now_ns });
+                all.last_mut().expect("just pushed")
+            }
+        };
+        let before = *known;
+        *known = Measuring { session, address, since_ns: now_ns };
+        self.add_measured(before, now_ns);
+        before.address
+    }
+
+    fn add_measured(&self, measuring: Measuring, now_ns: u64) {
+        if measuring.address == 0 {
+            return;
+        }
+        let breakpoint = self.vm.breakpoints.at(measuring.address as *const Instr);
+        let point = breakpoint.as_ref().and_then(|known| known.of(measuring.session));
+        if let Some(measure) = point.and_then(|point| point.time.as_ref()) {
+            measure.add(self.id(), 0, now_ns.saturating_sub(measuring.since_ns));
+        }
+    }
+
+    /// A turn begins (`true`) or ends: time between turns is nobody's.
+    #[cold]
+    pub(crate) fn measure_turn(&mut self, begins: bool) {
+        let Some(extra) = &mut self.extra else { return };
+        let now_ns = self.vm.clock.since_start_ns();
+        let all = extra.measuring.clone();
+        extra.measuring.iter_mut().for_each(|known| known.since_ns = now_ns);
+        if !begins {
+            all.into_iter().for_each(|measuring| self.add_measured(measuring, now_ns));
+        }
+    }
+}
