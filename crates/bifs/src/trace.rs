@@ -115,10 +115,10 @@ pub(crate) fn change_traced(
         }
         before != process.trace.of(session)
     };
+    let whom = whom.as_atom().map_or(Some(whom), |name| p.vm.names.whereis(name))?;
     if whom == p.pid() {
         return Some(set(p));
     }
-    let whom = whom.as_atom().map_or(Some(whom), |name| p.vm.names.whereis(name))?;
     let pid = whom.as_pid().filter(|&pid| p.vm.processes.get(pid).is_some())?;
     let changing = move |_: &'static Vm, process: Option<&mut Process>| {
         if let Some(process) = process {
@@ -533,9 +533,7 @@ impl Known {
             "match_spec" => self.pattern.unwrap_or(none),
             "meta" => match self.meta {
                 Some((tracer, _)) if is_tracer(p.vm, tracer) => tracer,
-                _ if self.traced.is_some() || self.count.is_some() || self.time.is_some() => {
-                    Term::NIL
-                }
+                _ if self.is_traced() => Term::NIL,
                 _ => none,
             },
             "meta_match_spec" => self.meta.map_or(none, |(_, pattern)| pattern),
@@ -597,9 +595,8 @@ fn function_info(p: &mut Process, session: u32, whom: Term, item: Term) -> BifRe
     let found: Vec<_> =
         p.vm.export_breakpoint_of(mfa).into_iter().chain(p.vm.breakpoint_of(mfa)).collect();
     let known = Known::of(p, &found, session);
-    let value = known.item(p, name.name()).ok_or(BifExit::BADARG)?;
     let value = if known.is_traced() {
-        value
+        known.item(p, name.name()).ok_or(BifExit::BADARG)?
     } else {
         let exists = p.vm.bifs.number(mfa).is_some()
             || p.vm

@@ -558,14 +558,36 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         }
                     }};
                 }
+                // A built-in whose name has a breakpoint is called as the function of that name.
+                macro_rules! call_by_name {
+                    ($arity:expr, $bif:expr) => {{
+                        let export = p.vm.code.export(p.vm.bifs.mfa($bif));
+                        let frame = match *ip {
+                            Instr::CallBifLast { frame, .. } => Some(frame),
+                            Instr::CallBifOnly { .. } => Some(0),
+                            _ => None,
+                        };
+                        if let Some(frame) = frame {
+                            let words = p.tail_call_frame(ip, frame);
+                            if STRESS || room!() < words.len() as isize {
+                                collect!(words.len(), $arity);
+                            }
+                            for word in words {
+                                e = e.sub(1);
+                                *e.cast::<u64>() = word;
+                            }
+                        } else {
+                            push_return!();
+                        }
+                        enter!(export.entry(), $arity);
+                    }};
+                }
                 // A built-in where a call stands: see `call_outside`.
                 macro_rules! call_bif {
                     ($arity:expr, $bif:expr, $done:block, $trap:block) => {{
                         let bif = $bif;
                         if p.vm.bifs.has_breakpoint(bif) && !matches!(*ip, Instr::BifBody { .. }) {
-                            let export = p.vm.code.export(p.vm.bifs.mfa(bif));
-                            $trap
-                            enter!(export.entry(), $arity);
+                            call_by_name!($arity, bif);
                         }
                         let entry = p.vm.bifs.get(bif);
                         let mfa = || p.vm.bifs.mfa(bif);
@@ -821,13 +843,12 @@ pub(crate) unsafe fn run<const STEP: bool>(
                     && let Some(found) = p.vm.breakpoints.at(ip)
                 {
                     let arity = found.mfa.arity;
-                    let need = Process::breakpoint_words(&found);
-                    if STRESS || room!() < need as isize {
-                        collect!(need, arity);
-                    }
                     sync!();
                     let frames = p.call_at_breakpoint(&found, x_slice!(arity));
                     reload!();
+                    if STRESS || room!() < frames.len() as isize {
+                        collect!(frames.len(), arity);
+                    }
                     for word in frames {
                         e = e.sub(1);
                         *e.cast::<u64>() = word;

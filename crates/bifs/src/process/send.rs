@@ -22,6 +22,14 @@ fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delive
     {
         log_discarded(p, external.creation(), to, message);
     }
+    // A process is told of before it can answer.
+    let is_told = p.trace.is_on() && matches!(recipient, Recipient::Process(_));
+    if let Recipient::Process(pid) = recipient
+        && is_told
+    {
+        let is_there = p.vm.processes.get(pid).is_some();
+        p.trace_sent(to, message, is_there);
+    }
     let delivery = p.send(to, recipient, message, how);
     if delivery == Delivery::Suspended {
         return Err(BifExit::Yield);
@@ -34,7 +42,7 @@ fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delive
         Recipient::Nobody => to.is_tuple(),
         _ => !matches!(delivery, Delivery::NotConnected | Delivery::WouldSuspend),
     };
-    if p.trace.is_on() && is_shown {
+    if p.trace.is_on() && is_shown && !is_told {
         p.trace_sent(to, message, delivery == Delivery::Done || recipient == Recipient::Nobody);
     }
     Ok(delivery)

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use swarmrt_beam::instr::Instr;
 use swarmrt_beam::specialise::CellKind;
-use swarmrt_term::{Atom, Mfa, Term};
+use swarmrt_term::{Atom, Mfa, Term, am};
 
 /// A match specification, compiled for calls.
 pub trait MatchProgram: Send + Sync {
@@ -417,6 +417,10 @@ impl Vm {
         functions: Targets,
         wanted: &TracePattern,
     ) -> usize {
+        // Calls of `erlang:apply/2,3` are instructions in OTP, where code does not make them by name.
+        let is_instruction = |function: Atom, arity: u32| {
+            module.name == am::ERLANG && function == am::APPLY && (arity == 2 || arity == 3)
+        };
         let (is_global, session) = (wanted.is_global(), wanted.session);
         let mut matched = 0;
         for (mfa, _) in
@@ -424,6 +428,9 @@ impl Vm {
         {
             let export = self.code.export(mfa);
             matched += usize::from(is_global);
+            if is_instruction(mfa.function, mfa.arity) {
+                continue;
+            }
             if is_global && wanted.switch == Switch::On {
                 let pattern = wanted.pattern.clone();
                 self.change_export_breakpoint(export, session, |point| point.call = Some(pattern));
@@ -442,6 +449,9 @@ impl Vm {
                 continue;
             }
             matched += usize::from(!is_global);
+            if is_instruction(function.name, function.arity) {
+                continue;
+            }
             let entry = module.past_cell(function.entry);
             let is_there = self.breakpoints.at(entry).is_some();
             if is_global {

@@ -174,6 +174,8 @@ impl CodeServer {
             Instr::ReturnTraced,
             Instr::Cell { native: return_point },
             Instr::ReturnTraced,
+            Instr::Cell { native: return_point },
+            Instr::ReturnTraced,
         ];
         CodeServer {
             bifs,

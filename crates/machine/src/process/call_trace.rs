@@ -11,7 +11,7 @@ use crate::process::trace::{Tracing, flags};
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
 use swarmrt_beam::instr::Instr;
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, atom};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom};
 
 /// The frames that traced calls push.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,19 +25,36 @@ pub enum FrameKind {
     ReturnTo,
     /// Goes on measuring the caller: its address, 0 for none, and the session.
     Measured,
+    /// Stands for the caller of a built-in in tail position, which is not over before the built-in
+    /// is: the address of the call, and the words of its frame, which follow.
+    TailCall,
+}
+
+/// The address of the call that a [`FrameKind::TailCall`] stands for.
+///
+/// # Safety
+/// The words behind the cell of such a frame are at `words`.
+unsafe fn caller_in(words: *const u64) -> usize {
+    // SAFETY: the caller's; the first is an address.
+    unsafe { *words.cast::<Term>() }.as_small().unwrap_or_default() as usize
 }
 
 impl FrameKind {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [FrameKind; 4] =
-        [FrameKind::Returns, FrameKind::Exceptions, FrameKind::ReturnTo, FrameKind::Measured];
+    pub const ALL: [FrameKind; 5] = [
+        FrameKind::Returns,
+        FrameKind::Exceptions,
+        FrameKind::ReturnTo,
+        FrameKind::Measured,
+        FrameKind::TailCall,
+    ];
 
     /// Words behind the cell.
     const fn words(self) -> usize {
         match self {
             FrameKind::Returns | FrameKind::Exceptions => 5,
             FrameKind::ReturnTo => 0,
-            FrameKind::Measured => 2,
+            FrameKind::Measured | FrameKind::TailCall => 2,
         }
     }
 }
@@ -51,11 +68,9 @@ pub struct Measuring {
     since_ns: u64,
 }
 
-/// The words that a call pushes, in the order in which they are pushed.
+/// The words that a call pushes, in the order in which they are pushed: none of them is a term on a
+/// heap.
 pub type Frames = SmallVec<[u64; 8]>;
-
-/// The frames of one session, at most: with the others of it, 15 words.
-const FRAME_WORDS_MAX: usize = 24;
 
 /// Who is told of a call, and how.
 #[derive(Clone, Copy)]
@@ -67,11 +82,6 @@ enum Told {
 }
 
 impl Process {
-    /// Words of stack that have to be free when a function with this breakpoint is entered.
-    pub fn breakpoint_words(breakpoint: &Breakpoint) -> usize {
-        breakpoint.points().len() * FRAME_WORDS_MAX
-    }
-
     /// The process has called a function with a breakpoint, with these arguments: tells and counts
     /// what is wanted. The frames returned are to be pushed.
     #[cold]
@@ -193,6 +203,10 @@ impl Process {
             // SAFETY: between the stack pointer and its base.
             let word = unsafe { *at } as usize;
             let Some(kind) = self.vm.code.frame_kind(word as *const Instr) else { return word };
+            if kind == FrameKind::TailCall {
+                // SAFETY: two terms stand behind the cell of such a frame.
+                return unsafe { caller_in(at.add(1)) } + size_of::<Instr>();
+            }
             visit(kind);
             // SAFETY: a frame lies on the stack as a whole.
             at = unsafe { at.add(1 + kind.words()) };
@@ -224,6 +238,11 @@ impl Process {
             }
             FrameKind::ReturnTo => self.tell_where_it_returned(self.traced_caller()),
             FrameKind::Measured => self.measure_return(self.heap.stop),
+            FrameKind::TailCall => {
+                // SAFETY: two terms stand behind the cell of such a frame.
+                let [_, frame] = unsafe { *self.heap.stop.cast::<[Term; 2]>() };
+                return kind.words() + frame.as_small().unwrap_or_default() as usize;
+            }
         }
         kind.words()
     }
@@ -241,14 +260,19 @@ impl Process {
             at = unsafe { at.add(1) };
             match self.vm.code.frame_kind(word as *const Instr) {
                 Some(FrameKind::Exceptions) => {
-                    let class = Term::atom(self.exception.class);
                     let mut heap = FragmentHeap::new();
-                    let value = heap.tuple(&[class, self.exception.reason]);
+                    let (class, reason) = (self.exception.class, self.exception.reason);
+                    let value = if class == am::THROW && handler.is_none() {
+                        let reason = heap.tuple(&[Term::atom(am::NOCATCH), reason]);
+                        heap.tuple(&[Term::atom(am::ERROR), reason])
+                    } else {
+                        heap.tuple(&[Term::atom(class), reason])
+                    };
                     self.tell_end(at, atom!("exception_from"), value);
                 }
                 Some(FrameKind::Measured) => self.measure_return(at),
                 Some(FrameKind::ReturnTo) => tells_where = true,
-                Some(FrameKind::Returns) | None => {}
+                Some(FrameKind::Returns | FrameKind::TailCall) | None => {}
             }
         }
         if let Some(handler) = handler
@@ -286,9 +310,30 @@ impl Process {
             let call = address.saturating_sub(size_of::<Instr>());
             let mfa = self.vm.code.locate(call, |location| location.mfa);
             self.trace_event(flags::RETURN_TO, atom!("return_to"), |heap, _| {
-                vec![mfa.map_or(Term::atom(swarmrt_term::am::UNDEFINED), |mfa| heap.mfa(mfa))]
+                vec![mfa.map_or(Term::atom(am::UNDEFINED), |mfa| heap.mfa(mfa))]
             });
         }
+    }
+
+    /// The address of the call that is to return to the cell at `at` on the stack; `None` for the
+    /// frame of a traced call, which is no caller.
+    pub(crate) fn call_of_frame(&self, at: *const u64) -> Option<usize> {
+        // SAFETY: a return address on the stack.
+        let cell = unsafe { *at } as *const Instr;
+        match self.vm.code.frame_kind(cell) {
+            None => Some(cell as usize - size_of::<Instr>()),
+            // SAFETY: two terms stand behind the cell of such a frame.
+            Some(FrameKind::TailCall) => Some(unsafe { caller_in(at.add(1)) }),
+            Some(_) => None,
+        }
+    }
+
+    /// The words of the frame that stands for a caller which has called a built-in in tail position,
+    /// by the instruction at `call`, and has a frame of so many words.
+    pub fn tail_call_frame(&mut self, call: *const Instr, frame: u16) -> [u64; 3] {
+        self.has_traced_frames = true;
+        let [frame, call] = [i64::from(frame), call as i64].map(|word| Term::small(word).raw());
+        [frame, call, self.vm.code.traced_frame(FrameKind::TailCall) as u64]
     }
 
     // ---- Measuring ----

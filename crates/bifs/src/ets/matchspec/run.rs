@@ -268,11 +268,14 @@ impl Run<'_> {
     pub(super) fn body(&mut self, body: &[Expr]) -> Term {
         let mut value = Term::bool(true);
         for expr in body {
-            let built = self.build(expr).unwrap_or(Term::atom(am::CAP_EXIT));
+            let built = |built: Result<Term, Failed>| built.unwrap_or(Term::atom(am::CAP_EXIT));
+            if let Expr::Message(message) = expr {
+                value = built(self.build(message));
+                continue;
+            }
+            let built = built(self.build(expr));
             if self.dialect == Dialect::Table {
                 value = built;
-            } else if let Expr::Message(message) = expr {
-                value = self.build(message).unwrap_or(Term::atom(am::CAP_EXIT));
             }
         }
         value

@@ -183,7 +183,12 @@ impl Process {
             if word & 0b111 == 0 && word != 0 && word != last {
                 last = word;
                 // A return address names the cell after the call; the call itself is before it.
-                if !visit(word as usize - 16) {
+                let call = if self.has_traced_frames {
+                    self.call_of_frame(at)
+                } else {
+                    Some(word as usize - size_of::<swarmrt_beam::instr::Instr>())
+                };
+                if call.is_some_and(|call| !visit(call)) {
                     return;
                 }
             }
