@@ -194,6 +194,22 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
 }
 
 /// `current_function`, or `current_location` if that is the `name`.
+/// Where a process is: in the caller, where it asks by a built-in with a breakpoint, which is a
+/// function of its own.
+fn own_place(process: &Process, own: bool) -> usize {
+    let at = process.ip as usize;
+    let is_called_by_name = || {
+        let function = process.vm.code.locate(at, |location| location.mfa)?;
+        let number = process.vm.bifs.number(function)?;
+        Some(process.vm.bifs.has_breakpoint(number))
+    };
+    if own && is_called_by_name() == Some(true) {
+        process.traced_caller().saturating_sub(size_of::<swarmrt_beam::instr::Instr>())
+    } else {
+        at
+    }
+}
+
 fn current_place(heap: &mut FragmentHeap, process: &Process, name: Atom, own: bool) -> Term {
     let built_in = if own { None } else { process.current_built_in() };
     if let Some(mfa) = built_in {
@@ -203,13 +219,11 @@ fn current_place(heap: &mut FragmentHeap, process: &Process, name: Atom, own: bo
             heap.mfa(mfa)
         };
     }
-    let module = process.vm.code.module_at(process.ip as usize);
-    let found = module
-        .as_ref()
-        .and_then(|module| module.locate(process.ip as usize))
-        .map(|location| location.mfa);
+    let at = own_place(process, own);
+    let module = process.vm.code.module_at(at);
+    let found = module.as_ref().and_then(|module| module.locate(at)).map(|location| location.mfa);
     if name.name() == "current_location" {
-        location_entry(heap, process, process.ip as usize).unwrap_or(Term::atom(am::UNDEFINED))
+        location_entry(heap, process, at).unwrap_or(Term::atom(am::UNDEFINED))
     } else if let Some(mfa) = found {
         heap.mfa(mfa)
     } else {

@@ -531,11 +531,7 @@ impl Known {
         Some(match item {
             "traced" => self.traced.map_or(none, Term::atom),
             "match_spec" => self.pattern.unwrap_or(none),
-            "meta" => match self.meta {
-                Some((tracer, _)) if is_tracer(p.vm, tracer) => tracer,
-                _ if self.is_traced() => Term::NIL,
-                _ => none,
-            },
+            "meta" => self.meta.map_or(Term::NIL, |(tracer, _)| tracer),
             "meta_match_spec" => self.meta.map_or(none, |(_, pattern)| pattern),
             "call_count" => match self.count {
                 Some(count) => p.uint(count),

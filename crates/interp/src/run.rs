@@ -306,10 +306,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
             };
         }
         let mut code: u64 = if STEP { interpreted } else { resume!(arguments) };
-        if p.is_past_breakpoint && !STEP {
-            p.is_past_breakpoint = false;
-            code = interpreted;
-        }
+        p.is_past_breakpoint &= code == breakpoint;
 
         'run: loop {
             // Comes round at every place that may have machine code.
@@ -586,7 +583,10 @@ pub(crate) unsafe fn run<const STEP: bool>(
                 macro_rules! call_bif {
                     ($arity:expr, $bif:expr, $done:block, $trap:block) => {{
                         let bif = $bif;
-                        if p.vm.bifs.has_breakpoint(bif) && !matches!(*ip, Instr::BifBody { .. }) {
+                        if p.vm.bifs.has_breakpoint(bif)
+                            && p.result_at_hand.is_none()
+                            && !matches!(*ip, Instr::BifBody { .. })
+                        {
                             call_by_name!($arity, bif);
                         }
                         let entry = p.vm.bifs.get(bif);
@@ -636,7 +636,14 @@ pub(crate) unsafe fn run<const STEP: bool>(
                                 let args = p.trap_args.take();
                                 x.copy_from_nonoverlapping(args.as_ptr(), count);
                                 $trap
-                                enter!(export.entry(), count);
+                                let mut entry = export.entry();
+                                // A built-in that goes on with itself is one call.
+                                if export.bif.is_some() && code_before(entry) == Some(breakpoint) {
+                                    let found = p.vm.breakpoints.at(entry);
+                                    entry = found.and_then(|found| found.target()).unwrap_or(entry);
+                                    p.is_past_breakpoint = code_before(entry) == Some(breakpoint);
+                                }
+                                enter!(entry, count);
                             }
                             Err(BifExit::Room(words)) => {
                                 collect!(words, arity);
@@ -840,6 +847,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                 }
                 if code == breakpoint
                     && !STEP
+                    && !std::mem::take(&mut p.is_past_breakpoint)
                     && let Some(found) = p.vm.breakpoints.at(ip)
                 {
                     let arity = found.mfa.arity;

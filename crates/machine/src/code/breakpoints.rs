@@ -274,6 +274,19 @@ impl Breakpoints {
     pub fn at(&self, ip: *const Instr) -> Option<Arc<Breakpoint>> {
         self.by_address.read().get(&(ip as usize)).cloned()
     }
+    /// The tracer of all processes' calls of a function is gone: nobody is told any more.
+    pub(crate) fn forget_meta_tracer(&self, of: &Breakpoint, session: u32) {
+        let mut all = self.by_address.write();
+        let Some(known) = all.get_mut(&of.address) else { return };
+        let mut points = known.points.clone();
+        for point in points.iter_mut().filter(|point| point.session == session) {
+            if let Some((_, tracer)) = &mut point.meta {
+                *tracer = Term::NIL;
+            }
+        }
+        let (mfa, address, place) = (known.mfa, known.address, known.place.clone());
+        *known = Arc::new(Breakpoint { mfa, address, place, points });
+    }
     /// What a session wants to know of messages; `None` for all.
     pub fn of_messages(&self, event: MessageEvent, session: u32) -> Option<MessagePattern> {
         let all = self.messages.read();

@@ -106,7 +106,9 @@ impl Process {
                 let told = Told::Process(tracing);
                 self.tell_call(breakpoint, pattern, told, point.session, &args, &mut frames);
             }
-            if let (Some((pattern, tracer)), false) = (&point.meta, is_sensitive) {
+            if let (Some((pattern, tracer)), false) = (&point.meta, is_sensitive)
+                && !tracer.is_nil()
+            {
                 let told = Told::Meta(*tracer);
                 self.tell_call(breakpoint, pattern, told, point.session, &args, &mut frames);
             }
@@ -157,10 +159,11 @@ impl Process {
             let called = [Term::atom(mfa.module), Term::atom(mfa.function), shown];
             let mut rest = vec![heap.tuple(&called)];
             rest.extend((decision.message != Term::bool(true)).then_some(decision.message));
-            if !self.tell(&mut heap, tracer, how, atom!("call"), &rest)
-                && matches!(told, Told::Process(_))
-            {
-                self.trace.end(session);
+            if !self.tell(&mut heap, tracer, how, atom!("call"), &rest) {
+                match told {
+                    Told::Process(_) => self.trace.end(session),
+                    Told::Meta(_) => self.vm.breakpoints.forget_meta_tracer(breakpoint, session),
+                }
                 return;
             }
             if how & flags::RETURN_TO != 0

@@ -198,6 +198,12 @@ impl Vm {
 
 /// The time of an event, as the flags ask for it.
 pub(crate) fn timestamp(vm: &Vm, wanted: u32, heap: &mut FragmentHeap) -> Option<Term> {
+    if wanted & flags::TIMESTAMP != 0 {
+        let us = vm.clock.system_ns() / 1000;
+        let parts =
+            [us / 1_000_000_000_000, us / 1_000_000 % 1_000_000, us % 1_000_000].map(Term::small);
+        return Some(heap.tuple(&parts));
+    }
     if wanted & flags::STRICT_MONOTONIC_TIMESTAMP != 0 {
         let (time, number) =
             (heap.int(vm.clock.monotonic_ns()), heap.uint(vm.next_monotonic_unique()));
@@ -205,12 +211,6 @@ pub(crate) fn timestamp(vm: &Vm, wanted: u32, heap: &mut FragmentHeap) -> Option
     }
     if wanted & flags::MONOTONIC_TIMESTAMP != 0 {
         return Some(heap.int(vm.clock.monotonic_ns()));
-    }
-    if wanted & flags::TIMESTAMP != 0 {
-        let us = vm.clock.system_ns() / 1000;
-        let parts =
-            [us / 1_000_000_000_000, us / 1_000_000 % 1_000_000, us % 1_000_000].map(Term::small);
-        return Some(heap.tuple(&parts));
     }
     None
 }

@@ -180,17 +180,17 @@ impl Process {
         while at < base {
             // SAFETY: between the stack pointer and its base.
             let word = unsafe { *at };
-            if word & 0b111 == 0 && word != 0 && word != last {
-                last = word;
+            if word & 0b111 == 0 && word != 0 {
                 // A return address names the cell after the call; the call itself is before it.
                 let call = if self.has_traced_frames {
-                    self.call_of_frame(at)
+                    self.call_of_frame(at).unwrap_or(last)
                 } else {
-                    Some(word as usize - size_of::<swarmrt_beam::instr::Instr>())
+                    word as usize - size_of::<swarmrt_beam::instr::Instr>()
                 };
-                if call.is_some_and(|call| !visit(call)) {
+                if call != last && !visit(call) {
                     return;
                 }
+                last = call;
             }
             // SAFETY: `at` is below the base of the stack, so the next word is at most the base.
             at = unsafe { at.add(1) };
