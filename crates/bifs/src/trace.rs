@@ -9,11 +9,12 @@ use crate::process::{ask_as, wait_for_schedulers};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use swarmrt_machine::code::breakpoints::{
-    Breakpoint, Decision, MatchProgram, MessageEvent, Point, Switch, Targets, TracePattern,
+    Breakpoint, Decision, MatchProgram, Measure, Measured, MessageEvent, Point, Switch, Targets,
+    TracePattern,
 };
 use swarmrt_machine::process::trace::{LEGACY, Trace, Tracing, flags};
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am, atom};
 
 /// The flags by their names, in the order in which they are told.
 const FLAGS: [(&str, u32); 21] = [
@@ -276,6 +277,7 @@ fn pattern_options(p: &Process, list: Term, wanted: &mut TracePattern) -> Option
             }
             "call_count" => wanted.count = true,
             "call_time" => wanted.time = true,
+            "call_memory" if p.vm.release() >= Release::R26 => wanted.memory = true,
             _ => return None,
         }
     }
@@ -352,12 +354,13 @@ pub(crate) fn set_trace_pattern(
         meta: None,
         count: false,
         time: false,
+        memory: false,
     };
     pattern_options(p, options, &mut wanted).ok_or(BifExit::Caused(atom!("badopt")))?;
     if let Some(tracer) = tracer {
         wanted.meta = wanted.meta.map(|_| tracer);
     }
-    let measures = wanted.count || wanted.time;
+    let measures = wanted.count || wanted.time || wanted.memory;
     if wanted.pattern.is_some() && !wanted.local && wanted.meta.is_none() && measures {
         return Err(BifExit::Caused(atom!("call_count")));
     }
@@ -395,6 +398,7 @@ fn set_default(defaults: &mut Vec<TracePattern>, wanted: TracePattern) {
             before.meta = before.meta.filter(|_| wanted.meta.is_none());
             before.count &= !wanted.count;
             before.time &= !wanted.time;
+            before.memory &= !wanted.memory;
             if before.is_global() {
                 return;
             }
@@ -406,6 +410,7 @@ fn set_default(defaults: &mut Vec<TracePattern>, wanted: TracePattern) {
             meta: wanted.meta.or(before.meta),
             count: before.count || wanted.count,
             time: before.time || wanted.time,
+            memory: before.memory || wanted.memory,
             ..wanted
         },
         _ => wanted,
@@ -492,8 +497,9 @@ struct Known {
     pattern: Option<Term>,
     meta: Option<(Term, Term)>,
     count: Option<u64>,
-    /// Process, calls, nanoseconds.
-    time: Option<Vec<(u64, u64, u64)>>,
+    /// Processes, and what was measured of them.
+    time: Option<Vec<(u64, Measured)>>,
+    memory: Option<Vec<(u64, Measured)>>,
 }
 
 impl Known {
@@ -520,10 +526,12 @@ impl Known {
         }
         self.count =
             point.count.as_ref().map(|count| count.calls.load(Ordering::Relaxed)).or(self.count);
-        if let Some(time) = &point.time {
-            let all = time.by_process.lock();
-            self.time = Some(all.iter().map(|(&pid, of)| (pid, of.calls, of.ns)).collect());
-        }
+        let rows = |measure: &Arc<Measure>| {
+            let all = measure.by_process.lock();
+            all.iter().map(|(&pid, &of)| (pid, of)).collect()
+        };
+        self.time = point.time.as_ref().map(rows).or(self.time.take());
+        self.memory = point.memory.as_ref().map(rows).or(self.memory.take());
     }
 
     fn item(&self, p: &mut Process, item: &str) -> Option<Term> {
@@ -531,31 +539,32 @@ impl Known {
         Some(match item {
             "traced" => self.traced.map_or(none, Term::atom),
             "match_spec" => self.pattern.unwrap_or(none),
-            "meta" => self.meta.map_or(Term::NIL, |(tracer, _)| tracer),
+            "meta" => match self.meta {
+                Some((tracer, _)) => tracer,
+                None if p.vm.release() >= Release::R29 => none,
+                None => Term::NIL,
+            },
             "meta_match_spec" => self.meta.map_or(none, |(_, pattern)| pattern),
             "call_count" => match self.count {
                 Some(count) => p.uint(count),
                 None => none,
             },
-            "call_time" => match &self.time {
-                Some(times) => {
-                    let times = times.clone();
-                    let rows: Vec<Term> = times
-                        .into_iter()
-                        .map(|(pid, calls, ns)| {
-                            let us = ns / 1000;
-                            let parts = [calls, us / 1_000_000, us % 1_000_000];
-                            let [calls, seconds, us] = parts.map(|part| Term::small(part as i64));
-                            p.tuple(&[Term::pid(pid), calls, seconds, us])
-                        })
-                        .collect();
-                    p.list(&rows)
-                }
-                None => none,
-            },
+            "call_time" => self.time.as_ref().map_or(none, |rows| {
+                measured(p, rows, |us| vec![us / 1_000_000, us % 1_000_000], 1000)
+            }),
+            "call_memory" if p.vm.release() >= Release::R26 => {
+                self.memory.as_ref().map_or(none, |rows| measured(p, rows, |words| vec![words], 1))
+            }
             "all" => {
-                let items =
-                    ["traced", "match_spec", "meta", "meta_match_spec", "call_time", "call_count"];
+                let items = [
+                    "traced",
+                    "match_spec",
+                    "meta",
+                    "meta_match_spec",
+                    "call_memory",
+                    "call_time",
+                    "call_count",
+                ];
                 let pairs: Vec<Term> = items
                     .into_iter()
                     .filter_map(|name| {
@@ -573,8 +582,30 @@ impl Known {
         })
     }
     fn is_traced(&self) -> bool {
-        self.traced.is_some() || self.meta.is_some() || self.count.is_some() || self.time.is_some()
+        self.traced.is_some()
+            || self.meta.is_some()
+            || self.count.is_some()
+            || self.time.is_some()
+            || self.memory.is_some()
     }
+}
+
+/// `{Pid, Calls, …}` for each process, where what follows is made of its cost in larger units.
+fn measured(
+    p: &mut Process,
+    rows: &[(u64, Measured)],
+    parts: impl Fn(u64) -> Vec<u64>,
+    unit: u64,
+) -> Term {
+    let rows: Vec<Term> = rows
+        .iter()
+        .map(|&(pid, of)| {
+            let mut row = vec![Term::pid(pid), Term::small(of.calls as i64)];
+            row.extend(parts(of.cost / unit).into_iter().map(|part| Term::small(part as i64)));
+            p.tuple(&row)
+        })
+        .collect();
+    p.list(&rows)
 }
 
 /// The function that `{M, F, A}` names.
@@ -591,8 +622,12 @@ fn function_info(p: &mut Process, session: u32, whom: Term, item: Term) -> BifRe
     let found: Vec<_> =
         p.vm.export_breakpoint_of(mfa).into_iter().chain(p.vm.breakpoint_of(mfa)).collect();
     let known = Known::of(p, &found, session);
+    let said = known.item(p, name.name());
+    if said.is_none() && p.vm.release() >= Release::R29 {
+        return Err(BifExit::BADARG);
+    }
     let value = if known.is_traced() {
-        known.item(p, name.name()).ok_or(BifExit::BADARG)?
+        said.ok_or(BifExit::BADARG)?
     } else {
         let exists = p.vm.bifs.number(mfa).is_some()
             || p.vm
@@ -624,6 +659,7 @@ fn default_info(p: &mut Process, session: u32, item: Term) -> BifResult {
         let flag = match name.name() {
             "call_count" if wanted.count => Some(on),
             "call_time" if wanted.time => Some(on),
+            "call_memory" if wanted.memory => Some(on),
             _ => None,
         };
         if let Some(on) = flag {
@@ -631,6 +667,7 @@ fn default_info(p: &mut Process, session: u32, item: Term) -> BifResult {
         }
     }
     let value = known.item(p, name.name()).ok_or(BifExit::BADARG)?;
-    let value = if known.is_traced() { value } else { Term::bool(false) };
+    let is_said = known.is_traced() && !(name.name() == "meta" && known.meta.is_none());
+    let value = if is_said { value } else { Term::bool(false) };
     Ok(p.tuple(&[item, value]))
 }

@@ -63,17 +63,18 @@ pub struct Measure {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Measured {
     pub calls: u64,
-    /// Time in the function itself and in what it calls that is not measured.
-    pub ns: u64,
+    /// Nanoseconds, or words allocated, in the function itself and in what it calls that is not
+    /// measured.
+    pub cost: u64,
 }
 
 impl Measure {
-    /// Adds calls and time of a process.
-    pub fn add(&self, pid: u64, calls: u64, ns: u64) {
+    /// Adds calls and their cost of a process.
+    pub fn add(&self, pid: u64, calls: u64, cost: u64) {
         let mut all = self.by_process.lock();
         let measured = all.entry(pid).or_default();
         measured.calls += calls;
-        measured.ns += ns;
+        measured.cost += cost;
     }
 }
 
@@ -87,11 +88,16 @@ pub struct Point {
     pub meta: Option<(Pattern, Term)>,
     pub count: Option<Arc<Counter>>,
     pub time: Option<Arc<Measure>>,
+    pub memory: Option<Arc<Measure>>,
 }
 
 impl Point {
     fn is_empty(&self) -> bool {
-        self.call.is_none() && self.meta.is_none() && self.count.is_none() && self.time.is_none()
+        self.call.is_none()
+            && self.meta.is_none()
+            && self.count.is_none()
+            && self.time.is_none()
+            && self.memory.is_none()
     }
 }
 
@@ -104,6 +110,34 @@ pub enum Switch {
     Restart,
     /// Counters and measures rest, where there are some.
     Pause,
+}
+
+/// Something that can rest for a while.
+trait Pausable: Default {
+    fn pause(&self);
+}
+
+impl Pausable for Counter {
+    fn pause(&self) {
+        self.is_paused.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Pausable for Measure {
+    fn pause(&self) {
+        self.is_paused.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Switch {
+    fn apply<T: Pausable>(self, counted: &mut Option<Arc<T>>) {
+        match self {
+            Switch::Off => *counted = None,
+            Switch::On => *counted = Some(Arc::default()),
+            Switch::Restart => *counted = counted.take().map(|_| Arc::default()),
+            Switch::Pause => counted.iter().for_each(|counted| counted.pause()),
+        }
+    }
 }
 
 /// What `erlang:trace_pattern/3` asks for.
@@ -119,17 +153,17 @@ pub struct TracePattern {
     pub meta: Option<Term>,
     pub count: bool,
     pub time: bool,
+    pub memory: bool,
 }
 
 impl TracePattern {
     /// Whether calls by the full name are meant.
     pub fn is_global(&self) -> bool {
-        !(self.local || self.meta.is_some() || self.count || self.time)
+        !(self.local || self.meta.is_some() || self.count || self.time || self.memory)
     }
 
     /// Changes the breakpoint of a function.
     fn apply(&self, point: &mut Point) {
-        let on = self.switch == Switch::On;
         if self.local {
             point.call = (self.switch != Switch::Off).then(|| self.pattern.clone());
         }
@@ -137,34 +171,13 @@ impl TracePattern {
             point.meta = (self.switch != Switch::Off).then(|| (self.pattern.clone(), tracer));
         }
         if self.count {
-            match self.switch {
-                Switch::Off => point.count = None,
-                Switch::Pause => {
-                    if let Some(count) = &point.count {
-                        count.is_paused.store(true, Ordering::Relaxed);
-                    }
-                }
-                Switch::On | Switch::Restart => {
-                    if on || point.count.is_some() {
-                        point.count = Some(Arc::default());
-                    }
-                }
-            }
+            self.switch.apply(&mut point.count);
         }
         if self.time {
-            match self.switch {
-                Switch::Off => point.time = None,
-                Switch::Pause => {
-                    if let Some(time) = &point.time {
-                        time.is_paused.store(true, Ordering::Relaxed);
-                    }
-                }
-                Switch::On | Switch::Restart => {
-                    if on || point.time.is_some() {
-                        point.time = Some(Arc::default());
-                    }
-                }
-            }
+            self.switch.apply(&mut point.time);
+        }
+        if self.memory {
+            self.switch.apply(&mut point.memory);
         }
     }
 }

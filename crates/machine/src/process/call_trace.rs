@@ -5,10 +5,11 @@
 //! the callee: the callee returns to a cell of the machine's own, behind which the interpreter
 //! tells the tracer, drops the frame and returns to the caller.
 
-use crate::code::breakpoints::{Breakpoint, Decision, Pattern, Point};
+use crate::code::breakpoints::{Breakpoint, Decision, Measure, Pattern, Point};
 use crate::process::Process;
 use crate::process::trace::{Tracing, flags};
 use smallvec::SmallVec;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use swarmrt_beam::instr::Instr;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom};
@@ -66,6 +67,8 @@ pub struct Measuring {
     /// The address of its breakpoint; 0 for a caller that is not measured.
     address: usize,
     since_ns: u64,
+    /// Words of the heap at that time, or after the last collection.
+    since_words: usize,
 }
 
 /// The words that a call pushes, in the order in which they are pushed: none of them is a term on a
@@ -342,14 +345,15 @@ impl Process {
     // ---- Measuring ----
 
     fn measure_call(&mut self, breakpoint: &Breakpoint, point: &Point, frames: &mut Frames) {
-        let Some(measure) =
-            point.time.as_ref().filter(|measure| !measure.is_paused.load(Ordering::Relaxed))
-        else {
+        let measures = [&point.time, &point.memory];
+        let active = |measure: &&Arc<Measure>| !measure.is_paused.load(Ordering::Relaxed);
+        let measures: SmallVec<[&Arc<Measure>; 2]> =
+            measures.into_iter().flatten().filter(active).collect();
+        if measures.is_empty() {
             return;
-        };
-        let address = breakpoint.address();
-        let before = self.measure_until_now(point.session, address);
-        measure.add(self.id(), 1, 0);
+        }
+        let before = self.measure_until_now(point.session, breakpoint.address());
+        measures.iter().for_each(|measure| measure.add(self.id(), 1, 0));
         // A tail call goes on in the frame that is there.
         let mut is_there = false;
         self.traced_frames(|_| is_there = true);
@@ -369,45 +373,56 @@ impl Process {
         }
     }
 
-    /// Adds the time until now to the function that the process was in; from now on it is in the one
-    /// whose breakpoint is at `address`. Returns the address before.
+    /// Adds what was spent until now to the function that the process was in; from now on it is in
+    /// the one whose breakpoint is at `address`. Returns the address before.
     fn measure_until_now(&mut self, session: u32, address: usize) -> usize {
-        let now_ns = self.vm.clock.since_start_ns();
+        let now = self.measuring_now(session, address);
         let all = &mut self.extra().measuring;
-        let at = all.iter().position(|known| known.session == session);
-        let known = match at {
-            Some(at) => &mut all[at],
-            None => {
-                all.push(Measuring { session, address: 0, since_ns: now_ns });
-                all.last_mut().expect("just pushed")
-            }
+        let Some(known) = all.iter_mut().find(|known| known.session == session) else {
+            all.push(now);
+            return 0;
         };
-        let before = *known;
-        *known = Measuring { session, address, since_ns: now_ns };
-        self.add_measured(before, now_ns);
+        let before = std::mem::replace(known, now);
+        self.add_measured(before, now);
         before.address
     }
 
-    fn add_measured(&self, measuring: Measuring, now_ns: u64) {
+    fn measuring_now(&self, session: u32, address: usize) -> Measuring {
+        let since_ns = self.vm.clock.since_start_ns();
+        Measuring { session, address, since_ns, since_words: self.heap.occupied_words() }
+    }
+
+    fn add_measured(&self, measuring: Measuring, now: Measuring) {
         if measuring.address == 0 {
             return;
         }
         let breakpoint = self.vm.breakpoints.at(measuring.address as *const Instr);
-        let point = breakpoint.as_ref().and_then(|known| known.of(measuring.session));
-        if let Some(measure) = point.and_then(|point| point.time.as_ref()) {
-            measure.add(self.id(), 0, now_ns.saturating_sub(measuring.since_ns));
+        let Some(point) = breakpoint.as_ref().and_then(|known| known.of(measuring.session)) else {
+            return;
+        };
+        if let Some(time) = &point.time {
+            time.add(self.id(), 0, now.since_ns.saturating_sub(measuring.since_ns));
+        }
+        if let Some(memory) = &point.memory {
+            let words = now.since_words.saturating_sub(measuring.since_words);
+            memory.add(self.id(), 0, words as u64);
         }
     }
 
-    /// A turn begins (`true`) or ends: time between turns is nobody's.
+    /// A turn or a collection begins, where what was spent until now `counts`, or ends. Time between
+    /// turns is nobody's, and what a collection frees was allocated.
     #[cold]
-    pub(crate) fn measure_turn(&mut self, begins: bool) {
-        let Some(extra) = &mut self.extra else { return };
-        let now_ns = self.vm.clock.since_start_ns();
-        let all = extra.measuring.clone();
-        extra.measuring.iter_mut().for_each(|known| known.since_ns = now_ns);
-        if !begins {
-            all.into_iter().for_each(|measuring| self.add_measured(measuring, now_ns));
+    pub(crate) fn measure_again(&mut self, counts: bool) {
+        let Some(extra) = &self.extra else { return };
+        for known in extra.measuring.clone() {
+            let now = self.measuring_now(known.session, known.address);
+            if counts {
+                self.add_measured(known, now);
+            }
+            let all = &mut self.extra().measuring;
+            all.iter_mut()
+                .filter(|other| other.session == known.session)
+                .for_each(|other| *other = now);
         }
     }
 }

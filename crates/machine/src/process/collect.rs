@@ -62,6 +62,7 @@ impl Process {
         self.own_message();
         let collecting_major = self.trace.is_on() && self.heap.is_major_next(major);
         if self.trace.is_on() {
+            self.measure_again(true);
             self.trace_collection(if collecting_major {
                 "gc_major_start"
             } else {
@@ -98,6 +99,7 @@ impl Process {
             return;
         }
         if self.trace.is_on() {
+            self.measure_again(false);
             self.trace_collection(if collecting_major { "gc_major_end" } else { "gc_minor_end" });
         }
         if let Some(started) = started {

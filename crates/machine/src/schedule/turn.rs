@@ -95,7 +95,7 @@ impl Vm {
     fn run_code(&self, process: &mut Process, worker: &mut dyn Worker) -> Outcome {
         if process.trace.is_on() {
             process.trace_scheduled(swarmrt_term::atom!("in"));
-            process.measure_turn(true);
+            process.measure_again(false);
         }
         let started = self.system_monitor.before_turn(&self.clock);
         let started = started.map(|started_ns| (started_ns, process.current_function()));
@@ -109,7 +109,7 @@ impl Vm {
             system_monitor::turn_ended(process, started, from);
         }
         if process.trace.is_on() && outcome != Outcome::Exit {
-            process.measure_turn(false);
+            process.measure_again(true);
             process.trace_scheduled(swarmrt_term::atom!("out"));
         }
         outcome
