@@ -1,7 +1,7 @@
 //! `erlang:trace/3`, `trace_pattern/3`, `trace_info/2`, `trace_delivered/1`.
 //!
-//! Ports are not traced, and a tracer is a process or a port: modules as tracers are refused with
-//! `badarg`.
+//! A tracer is a process or a port: modules as tracers are refused with `badarg`, and so is the
+//! flag `running_ports` for ports.
 
 use crate::args::{list_of, pair_of};
 use crate::ets::matchspec::{self, Dialect, Program};
@@ -13,6 +13,7 @@ use swarmrt_machine::code::breakpoints::{
     TracePattern,
 };
 use swarmrt_machine::process::trace::{LEGACY, Trace, Tracing, flags};
+use swarmrt_machine::vm::port_trace::{MODIFIERS, PORT_FLAGS};
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am, atom};
 
@@ -41,13 +42,15 @@ const FLAGS: [(&str, u32); 21] = [
     ("timestamp", flags::TIMESTAMP),
 ];
 
-const PORTS: u32 = flags::PORTS | flags::RUNNING_PORTS;
+fn all_flags() -> u32 {
+    FLAGS.into_iter().fold(0, |all, (_, flag)| all | flag)
+}
 
 /// The flag of that name; all of them for `all`.
 pub(crate) fn flag_of(name: Term) -> Option<u32> {
     let name = name.as_atom()?;
     if name == am::ALL {
-        return Some(FLAGS.into_iter().fold(0, |all, (_, flag)| all | flag));
+        return Some(all_flags());
     }
     FLAGS.into_iter().find(|&(known, _)| known == name.name()).map(|(_, flag)| flag)
 }
@@ -77,22 +80,21 @@ pub(crate) fn is_tracer(vm: &'static Vm, tracer: Term) -> bool {
     }
 }
 
-/// Sets or clears flags of a process. `false` when somebody else traces it.
-fn change(process: &mut Process, on: bool, wanted: Tracing) -> bool {
-    let now = process.trace.of(wanted.session);
+/// Sets or clears flags. `false` when somebody else traces the process or port.
+fn change(vm: &'static Vm, trace: &mut Trace, on: bool, wanted: Tracing) -> bool {
+    let now = trace.of(wanted.session);
     if !on {
         if let Some(now) = now {
-            process.trace.set(Tracing { flags: now.flags & !wanted.flags, ..now });
+            trace.set(Tracing { flags: now.flags & !wanted.flags, ..now });
         }
         return true;
     }
-    let vm = process.vm;
     let other = now.filter(|now| now.tracer != wanted.tracer && is_tracer(vm, now.tracer));
     if other.is_some() {
         return false;
     }
     let before = now.map_or(0, |now| now.flags);
-    process.trace.set(Tracing { flags: before | wanted.flags, ..wanted });
+    trace.set(Tracing { flags: before | wanted.flags, ..wanted });
     true
 }
 
@@ -178,51 +180,84 @@ fn trace_for(p: &mut Process, whom: Term, on: bool, wanted: Tracing) -> BifResul
     if on && !is_tracer(p.vm, wanted.tracer) {
         return Err(BifExit::BADARG);
     }
+    let vm = p.vm;
     if let Some(pid) = whom.as_pid() {
         return trace_one(p, pid, on, wanted);
     }
-    // Ports are not traced.
-    if wanted.flags & !PORTS == 0 && wanted.flags != 0 {
-        return Err(BifExit::BADARG);
+    // They have no turns.
+    let runs = wanted.flags & flags::RUNNING_PORTS != 0 && wanted.flags != all_flags();
+    if whom.as_port().is_some() {
+        let is_open = vm.ports().is_some_and(|ports| ports.is_open(vm, whom));
+        let changed = !runs
+            && is_open
+            && vm.port_traces.change(Some(whom), |trace| change(vm, trace, on, wanted));
+        return if changed { Ok(Term::small(1)) } else { Err(BifExit::BADARG) };
     }
     let whom = whom.as_atom().ok_or(BifExit::BADARG)?;
-    let (existing, new) = match whom.name() {
-        "all" | "processes" => (true, true),
-        "existing" | "existing_processes" => (true, false),
-        "new" | "new_processes" => (false, true),
+    let (existing, new, kinds) = match whom.name() {
+        "all" => (true, true, [true, true]),
+        "existing" => (true, false, [true, true]),
+        "new" => (false, true, [true, true]),
+        "processes" => (true, true, [true, false]),
+        "existing_processes" => (true, false, [true, false]),
+        "new_processes" => (false, true, [true, false]),
+        "ports" => (true, true, [false, true]),
+        "existing_ports" => (true, false, [false, true]),
+        "new_ports" => (false, true, [false, true]),
         _ => return Err(BifExit::BADARG),
     };
-    if new {
-        let now = p.vm.trace_new.get().of(wanted.session).map_or(0, |now| now.flags);
-        let flags = if on { now | wanted.flags } else { now & !wanted.flags };
-        p.vm.trace_new.set(Tracing { flags, ..wanted });
+    let [processes, ports] = kinds;
+    if runs && ports {
+        return Err(BifExit::BADARG);
+    }
+    let asks = |mask: u32| wanted.flags & mask != 0;
+    let (of_processes, of_ports) = (asks(!PORT_FLAGS | MODIFIERS), asks(PORT_FLAGS));
+    if new && processes && of_processes {
+        vm.trace_new.change(|trace| change_new(trace, on, wanted));
+    }
+    if new && ports && of_ports {
+        vm.port_traces.change(None, |trace| change_new(trace, on, wanted));
     }
     let mut count = 0;
-    if existing {
-        for pid in p.vm.processes.ids() {
+    if existing && processes && of_processes {
+        for pid in vm.processes.ids() {
             if pid == p.id() {
-                count += i64::from(change(p, on, wanted));
+                count += i64::from(change(vm, &mut p.trace, on, wanted));
             } else if Term::pid(pid) != wanted.tracer || !on {
                 let changing = move |_: &'static Vm, process: Option<&mut Process>| {
                     if let Some(process) = process {
-                        change(process, on, wanted);
+                        change(vm, &mut process.trace, on, wanted);
                     }
                 };
-                count += i64::from(signal::send_call(p.vm, pid, Box::new(changing)));
+                count += i64::from(signal::send_call(vm, pid, Box::new(changing)));
             }
+        }
+    }
+    if existing && ports && of_ports {
+        let open = vm.ports().map_or(Vec::new(), |ports| ports.all(vm));
+        for port in open {
+            let changed = vm.port_traces.change(Some(port), |trace| change(vm, trace, on, wanted));
+            count += i64::from(changed);
         }
     }
     Ok(Term::small(count))
 }
 
+/// Sets or clears flags of what comes later.
+fn change_new(trace: &mut Trace, on: bool, wanted: Tracing) {
+    let now = trace.of(wanted.session).map_or(0, |now| now.flags);
+    let flags = if on { now | wanted.flags } else { now & !wanted.flags };
+    trace.set(Tracing { flags, ..wanted });
+}
+
 fn trace_one(p: &mut Process, pid: u64, on: bool, wanted: Tracing) -> BifResult {
     let changed = if pid == p.id() {
-        Term::bool(change(p, on, wanted))
+        Term::bool(change(p.vm, &mut p.trace, on, wanted))
     } else {
         crate::process::ask(
             p,
             pid,
-            move |process| Term::bool(change(process, on, wanted)),
+            move |process| Term::bool(change(process.vm, &mut process.trace, on, wanted)),
             Term::bool(false),
         )?
     };
@@ -470,6 +505,18 @@ pub(crate) fn trace_info_in(p: &mut Process, session: u32, whom: Term, item: Ter
     }
     if whom == Term::atom(am::NEW) || whom == Term::atom(atom!("new_processes")) {
         let (vm, trace) = (p.vm, p.vm.trace_new.get());
+        return info_of(p, vm, item, &trace, session).ok_or(BifExit::BADARG);
+    }
+    if whom == Term::atom(atom!("new_ports")) {
+        let (vm, trace) = (p.vm, p.vm.port_traces.new_ports());
+        return info_of(p, vm, item, &trace, session).ok_or(BifExit::BADARG);
+    }
+    if whom.as_port().is_some() {
+        let vm = p.vm;
+        if !vm.ports().is_some_and(|ports| ports.is_open(vm, whom)) {
+            return Ok(Term::atom(am::UNDEFINED));
+        }
+        let trace = vm.port_traces.of(whom);
         return info_of(p, vm, item, &trace, session).ok_or(BifExit::BADARG);
     }
     if whom == Term::atom(atom!("on_load")) {

@@ -6,7 +6,7 @@ use crate::process::ask_as;
 use crate::trace::{is_tracer, set_trace_pattern, trace_in_session, trace_info_in, traced_mfa};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use swarmrt_machine::process::trace::{LEGACY, Tracing};
+use swarmrt_machine::process::trace::LEGACY;
 use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
@@ -83,7 +83,8 @@ fn trace_session_destroy(p: &mut Process, session: Term) -> BifResult {
     sessions(p.vm).active.lock().1.retain(|&other| other != key);
     let session = removed.of_machine();
     let stop = move |process: &mut Process| process.trace.end(session);
-    p.vm.trace_new.set(Tracing { session, flags: 0, tracer: Term::NIL });
+    p.vm.trace_new.change(|trace| trace.end(session));
+    p.vm.port_traces.end_session(session);
     p.vm.end_breakpoints_of(session);
     for pid in p.vm.processes.ids() {
         if pid == p.id() {

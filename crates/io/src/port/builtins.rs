@@ -86,7 +86,7 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     let title = title_of(&source);
     let opened = match &source {
         _ if let Some(factory) = driver_of(p, &source) => {
-            Ok(Ports::of(p.vm).open(p.id(), title, options, None, factory(p.vm)))
+            Ok(Ports::of(p.vm).open(p.vm, p.id(), title, options, None, factory(p.vm)))
         }
         Source::Command(line) | Source::Driver(line) if tty::is_meant(line) => {
             tty::open(p.vm, p.id(), title, options)
@@ -94,7 +94,7 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
         Source::Command(line) | Source::Driver(line) if ram_file::is_meant(line) => Ok(Ports::of(
             p.vm,
         )
-        .open(p.id(), title, options, None, Arc::new(ram_file::RamFileDriver::default()))),
+        .open(p.vm, p.id(), title, options, None, Arc::new(ram_file::RamFileDriver::default()))),
         Source::Driver(_) => return Ok(BADARG),
         Source::Command(_) | Source::Executable(_) => {
             program::open(p.vm, p.id(), &source, title, options)
@@ -166,6 +166,10 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
         );
         return Ok(BADARG);
     };
+    p.vm.trace_port_receives(port.term, p.id(), |heap| {
+        let command = heap.tuple(&[Term::atom(am::COMMAND), data]);
+        super::shown_command(heap, command)
+    });
     p.bump_reductions(parts.iter().map(|part| part.bytes().len()).sum::<usize>() / 100);
     let written = port.write(p.vm, p.id(), &mut parts);
     pay(p);
@@ -175,6 +179,7 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
 #[bif("erts_internal:port_close/1")]
 fn port_close(p: &mut Process, port: Term) -> BifResult {
     let Some(port) = find(p, port) else { return Ok(BADARG) };
+    p.vm.trace_port_receives(port.term, p.id(), |_| Term::atom(am::CLOSE));
     port.close(p.vm, Term::atom(am::NORMAL));
     Ok(TRUE)
 }
@@ -185,6 +190,10 @@ fn port_connect(p: &mut Process, port: Term, owner: Term) -> BifResult {
     port.state.lock().owner = owner;
     port.state.lock().links.insert(owner, ());
     let term = port.term;
+    p.vm.trace_port_event(term, "getting_linked", &[Term::pid(owner)]);
+    p.vm.trace_port_receives(term, p.id(), |heap| {
+        heap.tuple(&[Term::atom(am::CONNECT), Term::pid(owner)])
+    });
     swarmrt_machine::signal::send_call(
         p.vm,
         owner,
@@ -200,6 +209,10 @@ fn port_connect(p: &mut Process, port: Term, owner: Term) -> BifResult {
 #[bif("erts_internal:port_control/3")]
 fn port_control(p: &mut Process, port: Term, operation: Term, data: Term) -> BifResult {
     let answer = find(p, port).and_then(|port| {
+        p.vm.trace_port_receives(port.term, p.id(), |heap| {
+            let what = heap.tuple(&[operation, data]);
+            heap.tuple(&[Term::atom(atom!("control")), what])
+        });
         let operation = u64::try_from(operation.as_small()?).ok()?;
         port.driver.control(
             &Request { vm: p.vm, port: &port, from: p.id() },

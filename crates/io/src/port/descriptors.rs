@@ -157,7 +157,7 @@ pub fn open(
         file,
         stopper: Stopper(wake),
     };
-    let port = ports.open(owner, name, options, None, Arc::new(driver));
+    let port = ports.open(vm, owner, name, options, None, Arc::new(driver));
     let id = port.term.as_port().unwrap_or_default();
     if let Some(mut output) = output {
         let port = port.clone();

@@ -140,6 +140,7 @@ impl Ports {
     /// A new open port with this driver, owned by and linked to a process.
     pub fn open(
         &self,
+        vm: &'static Vm,
         owner: u64,
         name: String,
         options: Options,
@@ -171,6 +172,7 @@ impl Ports {
             driver,
         });
         self.table.write().insert(id, port.clone());
+        vm.trace_port_opened(port.term, owner, &port.name);
         port
     }
     /// A number that no open port has. After the highest they begin anew.
@@ -226,7 +228,9 @@ impl Port {
         let mut heap = FragmentHeap::new();
         let inner = build(&mut heap);
         let message = heap.tuple(&[self.term, inner]);
-        signal::send_message(vm, self.term, self.owner(), message);
+        let owner = self.owner();
+        vm.trace_port_sends(self.term, owner, message);
+        signal::send_message(vm, self.term, owner, message);
     }
 
     /// Sends `{Port, Message}` for each message to the owner, all of them before it is woken.
@@ -240,7 +244,9 @@ impl Port {
         let inner = build(&mut heap);
         let messages: Vec<Term> =
             inner.into_iter().map(|inner| heap.tuple(&[self.term, inner])).collect();
-        signal::send_together(vm, self.term, self.owner(), &messages);
+        let owner = self.owner();
+        messages.iter().for_each(|&message| vm.trace_port_sends(self.term, owner, message));
+        signal::send_together(vm, self.term, owner, &messages);
     }
 
     /// Sends the owner `{Port, {data, Data}}`. `eol` says of lines whether this is the end of one;
@@ -323,6 +329,7 @@ impl Port {
         if let Some(name) = registered {
             vm.names.unregister(name);
         }
+        vm.trace_port_closed(self.term, reason);
         self.driver.close(vm, self);
         if let Some(channel) = channel {
             channel.closed(vm, reason);
@@ -345,6 +352,21 @@ impl Port {
     }
 }
 
+/// A command as tracers see it: what is to be written is a binary.
+fn shown_command(heap: &mut FragmentHeap, command: Term) -> Term {
+    let data = command
+        .as_tuple()
+        .filter(|pair| pair.arity() == 2 && pair.get(0) == Term::atom(am::COMMAND))
+        .and_then(|pair| iodata(pair.get(1)));
+    match data {
+        Some(bytes) => {
+            let data = heap.binary(&bytes);
+            heap.tuple(&[Term::atom(am::COMMAND), data])
+        }
+        None => command,
+    }
+}
+
 /// The ports of a machine, as processes reach them.
 pub struct Host;
 
@@ -362,6 +384,7 @@ impl PortHost for Host {
             }
         };
         let Some(command) = command else { return bad(vm) };
+        vm.trace_port_receives(port.term, port.owner(), |heap| shown_command(heap, command));
         if command == Term::atom(am::CLOSE) {
             port.state.lock().tells_closed = true;
             port.close(vm, Term::atom(am::NORMAL));
@@ -403,6 +426,10 @@ impl PortHost for Host {
         Delivery::Done
     }
 
+    fn all(&self, vm: &'static Vm) -> Vec<Term> {
+        Ports::of(vm).all()
+    }
+
     fn is_open(&self, vm: &'static Vm, port: Term) -> bool {
         Ports::of(vm).get(port).is_some_and(|port| port.state.lock().open)
     }
@@ -424,16 +451,22 @@ impl PortHost for Host {
 
     fn link(&self, vm: &'static Vm, pid: u64, port: Term) -> bool {
         let Some(port) = Ports::of(vm).get(port) else { return false };
-        let mut state = port.state.lock();
-        if state.open {
-            state.links.insert(pid, ());
+        let (is_open, is_new) = {
+            let mut state = port.state.lock();
+            let is_open = state.open;
+            (is_open, is_open && state.links.insert(pid, ()).is_none())
+        };
+        if is_new {
+            vm.trace_port_event(port.term, "getting_linked", &[Term::pid(pid)]);
         }
-        state.open
+        is_open
     }
 
     fn unlink(&self, vm: &'static Vm, pid: u64, port: Term) {
-        if let Some(port) = Ports::of(vm).get(port) {
-            port.state.lock().links.remove(pid);
+        if let Some(port) = Ports::of(vm).get(port)
+            && port.state.lock().links.remove(pid).is_some()
+        {
+            vm.trace_port_event(port.term, "getting_unlinked", &[Term::pid(pid)]);
         }
     }
 
@@ -554,7 +587,13 @@ impl PortHost for Host {
         if name.is_some() && (state.registered.is_some() || !state.open) {
             return false;
         }
-        state.registered = name;
+        let before = std::mem::replace(&mut state.registered, name);
+        drop(state);
+        if let Some(name) = name {
+            vm.trace_port_event(port.term, "register", &[Term::atom(name)]);
+        } else if let Some(before) = before {
+            vm.trace_port_event(port.term, "unregister", &[Term::atom(before)]);
+        }
         true
     }
 }

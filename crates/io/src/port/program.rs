@@ -353,7 +353,7 @@ pub fn open(
     if let Some(problem) = problem {
         return Err(problem);
     }
-    let port = Ports::of(vm).open(owner, name, options, Some(os_pid), program.clone());
+    let port = Ports::of(vm).open(vm, owner, name, options, Some(os_pid), program.clone());
     let _ = program.port.set(Arc::downgrade(&port));
     let has_end = program.state.lock().end.is_some();
     if !has_end {

@@ -497,7 +497,7 @@ pub fn open(
         utf8_input: AtomicBool::new(utf8),
         stopper: Stopper::new(wake),
     });
-    let port = Ports::of(vm).open(owner, name, options, None, terminal.clone());
+    let port = Ports::of(vm).open(vm, owner, name, options, None, terminal.clone());
     let (writing, into) = (port.clone(), terminal.clone());
     vm.start_thread("terminal out", move || write_all(vm, &writing, &into, output, &receiver))?;
     let reading = port.clone();

@@ -10,10 +10,12 @@ use crate::process::Process;
 use crate::vm::Vm;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use swarmrt_beam::instr::Instr;
 use swarmrt_beam::specialise::CellKind;
+use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::{Atom, Mfa, Term, am};
 
 /// A match specification, compiled for calls.
@@ -270,7 +272,7 @@ fn past_cell(stub: &[Instr; 3]) -> *const Instr {
 #[derive(Default)]
 pub struct Breakpoints {
     /// By the address behind the cell.
-    by_address: RwLock<HashMap<usize, Arc<Breakpoint>>>,
+    by_address: RwLock<HashMap<usize, Arc<Breakpoint>, BuildHasherDefault<NumberHasher>>>,
     /// The stubs of exports that have or had one, by their numbers: a process may stand at one.
     stubs: Mutex<HashMap<u32, Arc<Place>>>,
     /// What is asked for modules that are loaded (`on_load`), one for each session.

@@ -90,16 +90,6 @@ impl Process {
     #[cold]
     pub fn call_at_breakpoint(&mut self, breakpoint: &Breakpoint, args: &[Term]) -> Frames {
         let mut frames = Frames::new();
-        let args: SmallVec<[Term; 8]> = args
-            .iter()
-            .map(|&arg| match arg.as_match_context() {
-                Some(context) => {
-                    let (offset, end) = (context.offset(), context.end());
-                    self.heap.sub_binary(context.original(), offset, end - offset)
-                }
-                None => arg,
-            })
-            .collect();
         let is_sensitive = self.extra.as_ref().is_some_and(|extra| extra.sensitive);
         for point in breakpoint.points() {
             let calls_traced =
@@ -107,13 +97,13 @@ impl Process {
             if let (Some(pattern), Some(tracing), false) = (&point.call, calls_traced, is_sensitive)
             {
                 let told = Told::Process(tracing);
-                self.tell_call(breakpoint, pattern, told, point.session, &args, &mut frames);
+                self.tell_call(breakpoint, pattern, told, point.session, args, &mut frames);
             }
             if let (Some((pattern, tracer)), false) = (&point.meta, is_sensitive)
                 && !tracer.is_nil()
             {
                 let told = Told::Meta(*tracer);
-                self.tell_call(breakpoint, pattern, told, point.session, &args, &mut frames);
+                self.tell_call(breakpoint, pattern, told, point.session, args, &mut frames);
             }
             if let Some(count) = &point.count
                 && !count.is_paused.load(Ordering::Relaxed)
@@ -138,8 +128,18 @@ impl Process {
         frames: &mut Frames,
     ) {
         let mfa = breakpoint.mfa;
+        let args: SmallVec<[Term; 8]> = args
+            .iter()
+            .map(|&arg| match arg.as_match_context() {
+                Some(context) => {
+                    let (offset, end) = (context.offset(), context.end());
+                    self.heap.sub_binary(context.original(), offset, end - offset)
+                }
+                None => arg,
+            })
+            .collect();
         let decision =
-            pattern.as_ref().map_or(Decision::TOLD, |program| program.run(self, args, session));
+            pattern.as_ref().map_or(Decision::TOLD, |program| program.run(self, &args, session));
         let (how, tracer) = match told {
             Told::Process(before) => {
                 // What the specification has changed counts, but a tracer that it took away is told
@@ -157,7 +157,7 @@ impl Process {
             let shown = if how & flags::ARITY != 0 {
                 Term::small(args.len() as i64)
             } else {
-                heap.list(args)
+                heap.list(&args)
             };
             let called = [Term::atom(mfa.module), Term::atom(mfa.function), shown];
             let mut rest = vec![heap.tuple(&called)];

@@ -175,10 +175,10 @@ impl TraceNew {
             self.trace.read().clone()
         }
     }
-    /// Replaces the settings of a session.
-    pub fn set(&self, tracing: Tracing) {
+    /// Changes the settings.
+    pub fn change(&self, change: impl FnOnce(&mut Trace)) {
         let mut trace = self.trace.write();
-        trace.set(tracing);
+        change(&mut trace);
         self.flags.store(trace.flags, Ordering::Release);
     }
 }
@@ -213,6 +213,29 @@ pub(crate) fn timestamp(vm: &Vm, wanted: u32, heap: &mut FragmentHeap) -> Option
         return Some(heap.int(vm.clock.monotonic_ns()));
     }
     None
+}
+
+/// Tells a tracer of an event of a process or port, in the way that the flags ask for: `{trace,
+/// Tracee, Event, …}`. `false` when the tracer is gone.
+pub(crate) fn tell(
+    vm: &'static Vm,
+    (tracee, scheduler): (Term, u32),
+    heap: &mut FragmentHeap,
+    (tracer, wanted): (Term, u32),
+    event: Atom,
+    rest: &[Term],
+) -> bool {
+    let mut elements = vec![Term::atom(atom!("trace")), tracee, Term::atom(event)];
+    elements.extend(rest);
+    if wanted & flags::SCHEDULER_ID != 0 {
+        elements.push(Term::small(i64::from(scheduler)));
+    }
+    if let Some(time) = timestamp(vm, wanted, heap) {
+        elements[0] = Term::atom(atom!("trace_ts"));
+        elements.push(time);
+    }
+    let message = heap.tuple(&elements);
+    vm.tell_tracer(tracer, message)
 }
 
 impl Process {
@@ -268,18 +291,8 @@ impl Process {
         if tracer == self.pid() {
             return true;
         }
-        let mut elements = vec![Term::atom(atom!("trace")), self.pid(), Term::atom(event)];
-        elements.extend(rest);
-        if wanted & flags::SCHEDULER_ID != 0 {
-            let scheduler = self.shared().scheduler.load(Ordering::Relaxed);
-            elements.push(Term::small(i64::from(scheduler) + 1));
-        }
-        if let Some(time) = timestamp(self.vm, wanted, heap) {
-            elements[0] = Term::atom(atom!("trace_ts"));
-            elements.push(time);
-        }
-        let message = heap.tuple(&elements);
-        self.vm.tell_tracer(tracer, message)
+        let scheduler = self.shared().scheduler.load(Ordering::Relaxed) + 1;
+        tell(self.vm, (self.pid(), scheduler), heap, (tracer, wanted), event, rest)
     }
 
     /// The built-in that a process between two turns is in: it waits there, or a dirty scheduler

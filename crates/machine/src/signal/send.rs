@@ -173,6 +173,9 @@ pub fn send_drafted(
     send_to(vm, to, || {
         let mut draft = Draft { fragment: Fragment::new(Draft::WORDS), rest: None };
         let message = build(&mut draft);
+        if from.as_port().is_some() {
+            vm.trace_port_sends(from, to, message);
+        }
         if draft.rest.is_some() || !from.is_immediate() {
             return new_signal(SignalKind::Message, from, message);
         }

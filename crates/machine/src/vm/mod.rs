@@ -4,6 +4,7 @@ pub mod extensions;
 pub mod halting;
 pub mod inspect;
 pub mod packet;
+pub mod port_trace;
 pub mod ports;
 pub mod resource;
 pub mod statistics;
@@ -141,6 +142,8 @@ pub struct Vm {
     pub system_monitor: crate::vm::system_monitor::SystemMonitor,
     /// How new processes are traced.
     pub trace_new: crate::process::trace::TraceNew,
+    /// Who traces ports.
+    pub port_traces: port_trace::PortTraces,
     /// The functions whose calls are traced or counted.
     pub breakpoints: crate::code::breakpoints::Breakpoints,
     pub sequential_tracer: crate::process::sequential::SystemTracer,
@@ -235,6 +238,7 @@ impl Vm {
             process_defaults: ProcessDefaults::of(&config),
             system_monitor: Default::default(),
             trace_new: crate::process::trace::TraceNew::default(),
+            port_traces: Default::default(),
             breakpoints: Default::default(),
             sequential_tracer: crate::process::sequential::SystemTracer::default(),
             engine: OnceLock::new(),

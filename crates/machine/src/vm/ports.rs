@@ -16,6 +16,8 @@ pub trait PortHost: Send + Sync {
     fn send(&self, vm: &'static Vm, from: Term, port: Term, message: Term);
     /// As [`send`](Self::send), by a process, which may have to wait where the port is busy.
     fn send_by(&self, p: &mut Process, port: Term, message: Term, busy: Busy) -> Delivery;
+    /// All open ports.
+    fn all(&self, vm: &'static Vm) -> Vec<Term>;
     /// Whether there is an open port of that name.
     fn is_open(&self, vm: &'static Vm, port: Term) -> bool;
     /// Writes bytes to a port as its owner. `false` when it is gone.

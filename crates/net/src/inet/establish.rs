@@ -275,6 +275,7 @@ impl Inet {
         let inner = State { options, bound: true, connected: true, ..State::new(true) };
         let inet = Inet::new(true, inner);
         let port = Ports::of(vm).open(
+            vm,
             owner,
             listener.name.clone().into(),
             PortOptions::binary(),

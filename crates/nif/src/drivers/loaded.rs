@@ -118,7 +118,7 @@ impl LinkedIn for Loaded {
         let text = CString::new(command.clone()).unwrap_or_default();
         let is_binary = options.binary;
         let driver = LoadedPort::new(reference, owner, is_binary);
-        let shell = Ports::of(vm).open(owner, command, options, None, driver.clone());
+        let shell = Ports::of(vm).open(vm, owner, command, options, None, driver.clone());
         driver.opened(&shell);
         let later = (self.entry().flags & USE_INIT_ACK != 0).then(|| vm.next_ref());
         if let Some(reference) = later {

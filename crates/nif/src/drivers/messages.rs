@@ -17,7 +17,9 @@ pub fn tell_owner(vm: &'static Vm, port: &Port, build: impl FnOnce(&mut Fragment
     let mut heap = FragmentHeap::new();
     let inner = build(&mut heap);
     let message = heap.tuple(&[port.term, inner]);
-    signal::send_message(vm, port.term, port.owner(), message);
+    let owner = port.owner();
+    vm.trace_port_sends(port.term, owner, message);
+    signal::send_message(vm, port.term, owner, message);
 }
 
 /// Sends bytes to the owner: those of the head always as a list.
@@ -283,6 +285,7 @@ fn send(from: Term, to: Option<u64>, words: CArray<u64>, count: c_int) -> c_int 
     else {
         return -1;
     };
+    vm().trace_port_sends(from, to, term);
     c_int::from(signal::send_message(vm(), from, to, term))
 }
 

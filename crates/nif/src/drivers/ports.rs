@@ -75,7 +75,7 @@ pub extern "C" fn driver_create_port(
     let Some(parent) = creator.shell() else { return NO_PORT };
     let options = Options { parallelism: parent.options.parallelism, ..Options::default() };
     let driver = LoadedPort::new(reference, 0, options.binary);
-    let shell = Ports::of(vm).open(owner, name.lossy(), options, None, driver.clone());
+    let shell = Ports::of(vm).open(vm, owner, name.lossy(), options, None, driver.clone());
     driver.set_data(data);
     driver.opened(&shell);
     let term = shell.term;
