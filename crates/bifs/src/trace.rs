@@ -167,13 +167,16 @@ pub(crate) fn trace_in_session(
     how: Term,
     list: Term,
     session: u32,
-    tracer: Term,
+    tracer: Option<Term>,
 ) -> BifResult {
     let on = how.as_bool().ok_or(BifExit::BADARG)?;
-    match parse(list)? {
-        (flags, None) => trace_for(p, whom, on, Tracing { session, flags, tracer }),
-        _ => Err(BifExit::BADARG),
+    let (flags, named) = parse(list)?;
+    // The tracer of a session that has one is that of all.
+    if tracer.is_some() && named.is_some() {
+        return Err(BifExit::BADARG);
     }
+    let tracer = tracer.or(named).unwrap_or(p.pid());
+    trace_for(p, whom, on, Tracing { session, flags, tracer })
 }
 
 fn trace_for(p: &mut Process, whom: Term, on: bool, wanted: Tracing) -> BifResult {

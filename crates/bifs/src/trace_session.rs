@@ -15,7 +15,9 @@ use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 struct Session {
     name: Atom,
     number: i64,
-    tracer: Term,
+    /// `None`: as with `erlang:trace/3`, each call names one, or means its caller. OTP's suites make
+    /// such sessions, with `undefined`.
+    tracer: Option<Term>,
 }
 
 // SAFETY: tracers are pids and ports, which are no addresses.
@@ -53,8 +55,11 @@ fn reference_of(session: Term) -> Option<Term> {
 #[bif("erts_internal:trace_session_create/3", since = 27)]
 fn trace_session_create(p: &mut Process, name: Term, tracer: Term, options: Term) -> BifResult {
     let name = name.as_atom().ok_or(BifExit::BADARG)?;
-    let is_one = tracer.as_pid().is_some() || tracer.as_port().is_some();
-    if !is_one || !is_tracer(p.vm, tracer) || !options.is_nil() {
+    let tracer = Some(tracer).filter(|&tracer| tracer != Term::atom(am::UNDEFINED));
+    let is_one = |tracer: Term| {
+        (tracer.as_pid().is_some() || tracer.as_port().is_some()) && is_tracer(p.vm, tracer)
+    };
+    if !tracer.is_none_or(is_one) || !options.is_nil() {
         return Err(BifExit::BADARG);
     }
     let number = {
@@ -123,7 +128,7 @@ fn trace_pattern(
 ) -> BifResult {
     let session = active(p, session)?;
     let (number, tracer) = (session.of_machine(), session.tracer);
-    set_trace_pattern(p, number, Some(tracer), functions, pattern, options)
+    set_trace_pattern(p, number, tracer, functions, pattern, options)
 }
 
 /// As `trace_info/2`, in a session; of `any`, in which sessions something is traced.

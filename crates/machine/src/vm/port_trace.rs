@@ -4,6 +4,7 @@
 //!
 //! Who traces which port is kept beside the ports, which are many: they ask whether any is traced.
 
+use crate::code::breakpoints::MessageEvent;
 use crate::process::trace::{Trace, Tracing, flags, tell};
 use crate::vm::Vm;
 use parking_lot::Mutex;
@@ -75,7 +76,18 @@ impl Vm {
     pub fn trace_port(&'static self, port: Term, wanted: u32, event: Atom, rest: &[Term]) {
         let trace = self.port_traces.of(port);
         let mut heap = FragmentHeap::new();
-        let tracings = trace.sessions().iter().filter(|tracing| tracing.flags & wanted != 0);
+        // Match specifications for messages are those of processes; that none are told counts.
+        let is_told = |tracing: &&Tracing| {
+            let event = match wanted {
+                flags::SEND => MessageEvent::Send,
+                flags::RECEIVE => MessageEvent::Receive,
+                _ => return true,
+            };
+            let pattern = self.breakpoints.of_messages(event, tracing.session);
+            pattern.is_none_or(|(on, _)| on)
+        };
+        let wants = |tracing: &&Tracing| tracing.flags & wanted != 0;
+        let tracings = trace.sessions().iter().filter(wants).filter(is_told);
         for &Tracing { session, flags, tracer } in tracings {
             // A tracer that is gone ends the tracing.
             if tracer != port && !tell(self, (port, 0), &mut heap, (tracer, flags), event, rest) {

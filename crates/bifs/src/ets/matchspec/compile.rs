@@ -338,6 +338,13 @@ impl Compiler {
                 print::display(whole)
             ));
         }
+        let is_depth = |term: &Term| term.as_small().is_some_and(|depth| depth >= 0);
+        if form.name == "current_stacktrace" && !arguments.iter().all(is_depth) {
+            return self.wrong(format!(
+                "Special form 'current_stacktrace' called with non small argument in {}.",
+                print::display(whole)
+            ));
+        }
         let mut args = self.expressions(arguments);
         match (form.name, args.pop()) {
             ("message", Some(message)) => Expr::Message(Box::new(message)),
