@@ -37,7 +37,7 @@ impl Vm {
         let mut turn = REDUCTIONS_PER_TURN;
         loop {
             process.reductions = turn;
-            let was_traced = process.trace.is_on();
+            let traced_before = process.trace.flags();
             if process.has_incoming() {
                 process.handle_signals();
             }
@@ -49,8 +49,8 @@ impl Vm {
             if process.tasks.is_some() {
                 process.run_tasks();
             }
-            // The turn in which tracing was asked for is not reported.
-            let goes_on_waiting = !was_traced && process.trace.is_on() && process.would_wait_on();
+            // The turn in which tracing was changed is not reported.
+            let goes_on_waiting = process.trace.flags() != traced_before && process.would_wait_on();
             let rests =
                 goes_on_waiting || process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
             let outcome = if rests { Outcome::Wait } else { self.run_code(process, worker) };
