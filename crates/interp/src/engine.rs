@@ -40,13 +40,14 @@ impl Engine for Interpreter {
         let kind = if on { CellKind::Breakpoint } else { CellKind::Entry };
         // SAFETY: an entry cell of the module, and what stands for such cells.
         unsafe { set_cell_code(cell, vm.code.no_code(kind)) };
-        if let Some(tier) = &self.tier {
-            tier.uninstall(module);
-        }
     }
-    fn forget_machine_code(&self, vm: &Vm) {
-        if let Some(tier) = &self.tier {
-            vm.code.versions().iter().for_each(|module| tier.uninstall(module));
+    fn forget_machine_code(&self, vm: &Vm, module: Option<&ModuleCode>) {
+        match (&self.tier, module) {
+            (Some(tier), Some(module)) => tier.uninstall(module),
+            (Some(tier), None) => {
+                vm.code.versions().iter().for_each(|module| tier.uninstall(module));
+            }
+            (None, _) => {}
         }
     }
     fn has_machine_code(&self) -> bool {

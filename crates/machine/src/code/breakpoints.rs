@@ -9,7 +9,7 @@ use super::{Export, ModuleCode};
 use crate::process::Process;
 use crate::vm::Vm;
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -329,10 +329,11 @@ impl Breakpoints {
         let mut all = self.by_address.write();
         let mut points = all.get(&(ip as usize)).map_or(Vec::new(), |known| known.points.clone());
         let was = !points.is_empty();
-        if !points.iter().any(|point| point.session == session) {
+        let at = points.iter().position(|point| point.session == session).unwrap_or_else(|| {
             points.push(Point { session, ..Point::default() });
-        }
-        points.iter_mut().filter(|point| point.session == session).for_each(change_once(change));
+            points.len() - 1
+        });
+        change(&mut points[at]);
         points.retain(|point| !point.is_empty());
         let is = !points.is_empty();
         // Who stands at a stub has to find out where it leads.
@@ -346,25 +347,16 @@ impl Breakpoints {
     }
 }
 
-/// A function that can be called once, as one that is called for each of one element.
-fn change_once<T>(change: impl FnOnce(&mut T)) -> impl FnMut(&mut T) {
-    let mut change = Some(change);
-    move |value| {
-        if let Some(change) = change.take() {
-            change(value);
-        }
-    }
-}
-
 impl Vm {
     /// Changes what a session wants of the breakpoint of a function, by its number in the module.
-    pub fn change_breakpoint(
+    /// Returns whether it has one now and had none.
+    fn change_breakpoint(
         &'static self,
         module: &ModuleCode,
         function: usize,
         session: u32,
         change: impl FnOnce(&mut Point),
-    ) {
+    ) -> bool {
         let known = &module.code.functions[function];
         let mfa = Mfa { module: module.name, function: known.name, arity: known.arity };
         let ip = module.past_cell(known.entry);
@@ -377,19 +369,23 @@ impl Vm {
                 module.breakpoints.fetch_sub(1, Ordering::AcqRel);
             }
             self.engine().set_breakpoint(self, module, function, is);
-            if is {
-                // Other modules may have it inlined: they look whether exports were changed.
-                for (mfa, _) in module.exports_of() {
-                    let export = self.code.export(mfa);
-                    export.set_entry(export.entry());
-                }
-            }
-            self.note_built_in(mfa);
+        }
+        is && !was
+    }
+
+    /// Functions of a module have breakpoints that had none: machine code that goes past them is
+    /// not entered any more.
+    fn breakpoints_were_set(&'static self, module: &ModuleCode) {
+        self.engine().forget_machine_code(self, Some(module));
+        // Other modules may have functions inlined: they look whether exports were changed.
+        for (mfa, _) in module.exports_of() {
+            let export = self.code.export(mfa);
+            export.set_entry(export.entry());
         }
     }
 
     /// Changes what a session wants of the breakpoint between an export and its function.
-    pub fn change_export_breakpoint(
+    fn change_export_breakpoint(
         &'static self,
         export: &'static Export,
         session: u32,
@@ -417,17 +413,21 @@ impl Vm {
         let (_, is) = self.breakpoints.change(stub, (export.mfa, &place), session, change);
         if is != leads_there {
             export.set_entry(if is { stub } else { target.load(Ordering::Acquire) });
-            self.note_built_in(export.mfa);
         }
     }
 
-    /// Has calls of a built-in made by its name where that has a breakpoint.
-    fn note_built_in(&'static self, mfa: Mfa) {
-        let Some(number) = self.bifs.number(mfa) else { return };
-        let is_traced =
-            self.breakpoints.all().iter().any(|known| known.mfa == mfa && !known.points.is_empty());
-        if self.bifs.set_breakpoint(number, is_traced) {
-            self.engine().forget_machine_code(self);
+    /// Has calls of built-ins made by their names where those have breakpoints.
+    fn note_built_ins(&'static self) {
+        let mut traced = HashSet::new();
+        for known in self.breakpoints.all().iter().filter(|known| !known.points.is_empty()) {
+            traced.extend(self.bifs.number(known.mfa));
+        }
+        let mut is_news = false;
+        for (number, _) in (0..).zip(self.bifs.iter()) {
+            is_news |= self.bifs.set_breakpoint(number, traced.contains(&number));
+        }
+        if is_news {
+            self.engine().forget_machine_code(self, None);
         }
     }
 
@@ -436,7 +436,9 @@ impl Vm {
     pub fn set_trace_pattern(&'static self, functions: Targets, wanted: &TracePattern) -> usize {
         let names = functions.module.map_or_else(|| self.code.loaded(), |name| vec![name]);
         let modules = names.into_iter().filter_map(|name| self.code.current(name));
-        modules.map(|module| self.set_in_module(&module, functions, wanted)).sum()
+        let matched = modules.map(|module| self.set_in_module(&module, functions, wanted)).sum();
+        self.note_built_ins();
+        matched
     }
 
     fn set_in_module(
@@ -472,6 +474,7 @@ impl Vm {
         if is_global && wanted.switch != Switch::On {
             return matched;
         }
+        let mut is_news = false;
         for (number, function) in module.code.functions.iter().enumerate() {
             if !functions.matches(function.name, function.arity) {
                 continue;
@@ -488,8 +491,12 @@ impl Vm {
                     self.change_breakpoint(module, number, session, clear);
                 }
             } else if is_there || wanted.switch == Switch::On {
-                self.change_breakpoint(module, number, session, |point| wanted.apply(point));
+                let apply = |point: &mut Point| wanted.apply(point);
+                is_news |= self.change_breakpoint(module, number, session, apply);
             }
+        }
+        if is_news {
+            self.breakpoints_were_set(module);
         }
         matched
     }
@@ -521,6 +528,7 @@ impl Vm {
         for known in self.breakpoints.all().iter().filter(|known| known.of(session).is_some()) {
             self.clear_breakpoint(known, session);
         }
+        self.note_built_ins();
     }
 
     /// Forgets what a session wants of a breakpoint.
@@ -546,6 +554,7 @@ impl Vm {
                 self.clear_breakpoint(known, point.session);
             }
         }
+        self.note_built_ins();
     }
 
     /// The breakpoint of a function of the current version of its module.

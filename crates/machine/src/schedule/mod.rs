@@ -59,11 +59,10 @@ pub trait Engine: Send + Sync {
     fn worker(&self) -> Box<dyn Worker>;
     /// A module is about to be put in place.
     fn loaded(&self, module: &ModuleCode);
-    /// Has calls of a function go to its breakpoint, or no longer. No machine code of the module
-    /// is entered any more until it is made anew.
+    /// Has calls of a function go to its breakpoint, or no longer.
     fn set_breakpoint(&self, vm: &Vm, module: &ModuleCode, function: usize, on: bool);
-    /// No machine code is entered any more until it is made anew.
-    fn forget_machine_code(&self, vm: &Vm);
+    /// No machine code of a module, or of any, is entered any more until it is made anew.
+    fn forget_machine_code(&self, vm: &Vm, module: Option<&ModuleCode>);
     /// Whether there may be machine code among a process's callers.
     fn has_machine_code(&self) -> bool;
 }

@@ -487,7 +487,7 @@ pub fn compile(
         clauses.push(Clause { head: pattern, guards, body, variables: count });
     }
     let variables_max = clauses.iter().map(|clause| clause.variables).max().unwrap_or(0);
-    Ok(Program { clauses, dialect, variables_max, source: source })
+    Ok(Program { clauses, dialect, variables_max, source })
 }
 
 /// Compiles `[{Pattern, [], [Result]}]`, as the short forms of `ets` mean it.
@@ -509,12 +509,7 @@ pub fn compile_pattern(
     }
     let variables = compiler.variables.len();
     let clause = Clause { head, guards: Vec::new(), body: vec![result], variables };
-    Ok(Program {
-        clauses: vec![clause],
-        dialect: Dialect::Table,
-        variables_max: variables,
-        source: source,
-    })
+    Ok(Program { clauses: vec![clause], dialect: Dialect::Table, variables_max: variables, source })
 }
 
 #[cfg(test)]
