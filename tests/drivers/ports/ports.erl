@@ -19,13 +19,16 @@
 -define(NO_BINARY, 18).
 -define(FLAGS, 19).
 -define(LIMITS, 20).
+-define(WAIT, 21).
+-define(IS_WAITING, 22).
+-define(GO_ON, 23).
 
 main() ->
     process_flag(trap_exit, true),
     ok = erl_ddll:load(".", ports_drv),
     lists:foreach(
       fun(Case) -> io:format("~s: ~0p~n", [Case, steps(Case)]) end,
-      [starts, echo, failures, eof, exits, another, lingers, killed, lingers_failed, busy, busy_closed, busy_sent, busy_killed, limits, created, monitors, descriptor, async,
+      [starts, echo, failures, eof, exits, another, lingers, killed, lingers_failed, busy, busy_closed, busy_sent, busy_killed, limits, created, monitors, late_monitors, descriptor, async,
        lock, info]).
 
 steps(starts) ->
@@ -152,6 +155,24 @@ steps(monitors) ->
     Again = [port_control(Port, ?MONITOR, []), erlang:port_info(Port, monitors) =:= {monitors, [{process, Self}]}, port_control(Port, ?DEMONITOR, []),
              port_control(Port, ?DEMONITOR, []), erlang:port_info(Port, monitors)],
     [Answer, Shown, Ended, Again, close(Port), got(Port)];
+steps(late_monitors) ->
+    %% Asked for while a callback runs that ends the port, or does not, and before.
+    [begin
+         {Port, Other, Self} = {open([]), open([]), self()},
+         Before = monitor(port, Port),
+         Pinned = process_flag(scheduler, 1),
+         spawn_opt(fun() ->
+                           wait_for_callback(Other),
+                           Late = monitor(port, Port),
+                           port_control(Other, ?GO_ON, []),
+                           receive {'DOWN', Late, port, Port, Why} -> Self ! {late, Why} end
+                   end, [link, {scheduler, erlang:system_info(schedulers_online)}]),
+         port_control(Port, ?WAIT, [Fails]),
+         process_flag(scheduler, Pinned),
+         unlink(Port),
+         catch exit(Port, ended),
+         [receive {late, Why} -> Why after 5000 -> no_down end, got(Port, Before), close(Other)]
+     end || Fails <- [1, 0]];
 steps(descriptor) ->
     %% No system call waits for /dev/zero: it can always be read.
     Port = open([]),
@@ -168,6 +189,12 @@ steps(info) ->
     port_control(Port, ?OS_PID, []),
     [Before, erlang:port_info(Port, os_pid), port_control(Port, ?NO_BINARY, []), catch_(fun() -> port_control(Port, 99, []) end),
      catch_(fun() -> erlang:port_call(Port, 1, x) end), close(Port), got(Port)].
+
+wait_for_callback(Port) ->
+    case port_control(Port, ?IS_WAITING, []) of
+        [1] -> ok;
+        [0] -> timer:sleep(1), wait_for_callback(Port)
+    end.
 
 open(Options) -> open_port({spawn_driver, ports_drv}, Options).
 close(Port) -> unlink(Port), port_close(Port).

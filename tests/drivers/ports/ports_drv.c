@@ -23,6 +23,18 @@ static void tell(Data *data, char *tag, long number)
 
 static Data *last;
 
+/* A callback that waits, for half a minute at most, until another one sets how it goes on. */
+static volatile int is_waiting, goes_on;
+
+static void wait_for_another(void)
+{
+    int turns = 30000;
+    goes_on = 0;
+    is_waiting = 1;
+    while (!goes_on && --turns > 0) usleep(1000);
+    is_waiting = 0;
+}
+
 static Data *made(ErlDrvPort port, ErlDrvTermData owner)
 {
     Data *data = driver_alloc(sizeof(Data));
@@ -159,6 +171,12 @@ static ErlDrvSSizeT control(ErlDrvData drv, unsigned command, char *bytes, ErlDr
         (*answer)[0] = low >> 8;
         (*answer)[1] = high >> 8;
         return 2;
+    case 21:
+        wait_for_another();
+        result = bytes[0] ? driver_failure_atom(port, "waited") : 0;
+        break;
+    case 22: result = is_waiting; break;
+    case 23: goes_on = 1; break;
     default: return -1;
     }
     (*answer)[0] = (char) result;

@@ -166,6 +166,18 @@ pub trait Driver: Send + Sync {
         false
     }
 
+    /// A monitor with this number is asked for. Called before it is there.
+    fn note_monitor(&self, reference: u64) {
+        let _ = reference;
+    }
+
+    /// Whether a monitor was asked for while something was under way that ends the port: it finds
+    /// no port then.
+    fn comes_too_late(&self, reference: u64) -> bool {
+        let _ = reference;
+        false
+    }
+
     /// The processes that the driver monitors, for `port_info(Port, monitors)`.
     fn monitored(&self) -> Vec<u64> {
         Vec::new()

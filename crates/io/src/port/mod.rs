@@ -330,6 +330,8 @@ impl Port {
             vm.names.unregister(name);
         }
         vm.trace_port_closed(self.term, reason);
+        let late: Vec<bool> =
+            monitors.iter().map(|(reference, _)| self.driver.comes_too_late(reference)).collect();
         self.driver.close(vm, self);
         if let Some(channel) = channel {
             channel.closed(vm, reason);
@@ -342,7 +344,8 @@ impl Port {
                 signal::send_unlink(vm, self.term, pid);
             }
         }
-        for (reference, &pid) in monitors.iter() {
+        for ((reference, &pid), is_late) in monitors.iter().zip(late) {
+            let reason = if is_late { Term::atom(am::NOPROC) } else { reason };
             signal::send_down(vm, self.term, pid, reference, reason);
         }
         self.wake_writers(vm);
@@ -493,6 +496,7 @@ impl PortHost for Host {
 
     fn monitor(&self, vm: &'static Vm, pid: u64, port: Term, reference: RefValue) -> bool {
         let Some(port) = Ports::of(vm).get(port) else { return false };
+        port.driver.note_monitor(reference.id);
         let mut state = port.state.lock();
         if state.open {
             state.monitors.insert(reference.id, pid);

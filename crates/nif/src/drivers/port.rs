@@ -44,6 +44,7 @@ pub struct LoadedPort {
     pub queue: Mutex<Queue>,
     pub timer: Mutex<Option<TimerKey>>,
     pub monitors: Mutex<HashMap<u64, (Monitor, u64)>>,
+    under_way: Mutex<UnderWay>,
     pub os_pid: AtomicU32,
     pub queue_limits: Mutex<QueueLimits>,
     /// The lock that the library shares with other threads.
@@ -87,6 +88,14 @@ impl QueueLimits {
             (Some(low), Some(high)) => QueueLimits { low: low.min(high), high },
         }
     }
+}
+
+/// Callbacks that have not returned, or whose requests are not done yet.
+#[derive(Default)]
+struct UnderWay {
+    callbacks: usize,
+    /// Monitors of the port that were asked for meanwhile: numbers of their references.
+    monitors: Vec<u64>,
 }
 
 /// How far a port has ended.
@@ -161,6 +170,7 @@ impl LoadedPort {
             queue: Mutex::default(),
             timer: Mutex::new(None),
             monitors: Mutex::default(),
+            under_way: Mutex::default(),
             os_pid: AtomicU32::new(0),
             queue_limits: Mutex::default(),
             data_lock: Mutex::new(None),
@@ -245,6 +255,7 @@ impl LoadedPort {
         caller: u64,
         call: impl FnOnce(&DriverEntry, Data) -> R,
     ) -> Option<R> {
+        self.under_way.lock().callbacks += 1;
         let result = self.call_as(caller, || {
             let is_there = match *self.phase.lock() {
                 Phase::Open => true,
@@ -254,6 +265,9 @@ impl LoadedPort {
             is_there.then(|| call(self.loaded.entry(), self.data()))
         });
         self.settle(vm);
+        let mut under_way = self.under_way.lock();
+        under_way.callbacks -= 1;
+        under_way.monitors.clear();
         result
     }
 
@@ -534,6 +548,15 @@ impl Driver for LoadedPort {
     }
     fn queued_bytes(&self) -> usize {
         self.queue.lock().size()
+    }
+    fn note_monitor(&self, reference: u64) {
+        let mut under_way = self.under_way.lock();
+        if under_way.callbacks > 0 {
+            under_way.monitors.push(reference);
+        }
+    }
+    fn comes_too_late(&self, reference: u64) -> bool {
+        self.under_way.lock().monitors.contains(&reference)
     }
     fn monitored(&self) -> Vec<u64> {
         // One that has ended is in the table until `process_exit` is called.
