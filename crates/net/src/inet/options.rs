@@ -559,7 +559,8 @@ impl Inet {
             code::NON_BLOCK_SEND => i32::from(options.non_block_send),
             // OTP does not tell it.
             code::LINE_DELIMITER => return None,
-            code::EXCLUSIVEADDRUSE => return Some(None),
+            // No socket has it.
+            code::EXCLUSIVEADDRUSE => 0,
             _ => {
                 let (level, name) = system_option(option)?;
                 let mut value = [0; 4];
