@@ -23,6 +23,8 @@ main() ->
     io:format("~p~n", [loop_limits()]),
     io:format("~p~n", [timers_in_timers()]),
     io:format("~p~n", [markers_begin_anew()]),
+    io:format("~p~n", [unique_integers_at_limits()]),
+    io:format("~p~n", [unique_integers_of_parts()]),
     io:format("~p~n", [[erts_debug:disassemble(Place) || Place <- [{lists, append, 2}, {lists, none, 2}, 0, foo]]]),
     register(internal_states, self()),
     io:format("~p~n", [[Item || Item <- Items, element(1, process_info(self(), Item)) =/= Item]]).
@@ -56,6 +58,30 @@ answered() ->
     Ref = monitor(process, self(), [{alias, demonitor}]),
     self() ! Ref,
     receive Ref -> demonitor(Ref, [flush]) end.
+
+%% Monotonic integers over every limit of theirs: of small ones, of 64 bits, and of themselves.
+unique_integers_at_limits() ->
+    Min = erts_debug:get_internal_state(min_unique_monotonic_integer),
+    State = erts_debug:get_internal_state(unique_monotonic_integer_state),
+    Set = fun(Next) -> erts_debug:set_internal_state(unique_monotonic_integer_state, Next - Min - 1) end,
+    Made = [[Set(Next) | [erlang:unique_integer([monotonic]) || _ <- lists:seq(1, 4)]]
+        || Next <- [-2, 1 bsl 59 - 2, 1 bsl 61 - 2, 1 bsl 63 - 2, Min - 2]],
+    Set(1 bsl 63),
+    Positive = erlang:unique_integer([monotonic, positive]),
+    Restored = erts_debug:set_internal_state(unique_monotonic_integer_state, State),
+    Refused = [try erts_debug:set_internal_state(unique_monotonic_integer_state, Bad) catch error:Reason -> Reason end || Bad <- [foo, 1 bsl 64]],
+    [Min, Made, Positive - (1 bsl 63) + Min, Restored, Refused].
+
+%% Unique integers as each thread would make them, and that those which are made have one of the threads.
+unique_integers_of_parts() ->
+    Make = fun(Thread, Count) -> try erts_debug:get_internal_state({make_unique_integer, Thread, Count}) catch error:Reason -> Reason end end,
+    Threads = lists:sum([erlang:system_info(Kind) || Kind <- [schedulers, dirty_cpu_schedulers, dirty_io_schedulers]]),
+    Bits = length(integer_to_list(Threads, 2)),
+    Last = 1 bsl 64 - 1,
+    Min = Make(0, 0),
+    Parts = [Make(Thread, Count) - Min =:= Count bsl Bits bor Thread || Thread <- [0, 1, Threads], Count <- [0, 1, 1 bsl 62, Last]],
+    Numbers = [(erlang:unique_integer() - Min) band (1 bsl Bits - 1) || _ <- lists:seq(1, 100)],
+    [Min, Parts, lists:all(fun(N) -> N =< Threads end, Numbers), [Make(Thread, Count) || {Thread, Count} <- [{0, -1}, {0, Last + 1}, {foo, 0}]]].
 
 %% Atoms by their numbers; those that are missing are made.
 numbered_atoms() ->

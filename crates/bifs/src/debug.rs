@@ -12,6 +12,7 @@ use swarmrt_machine::schedule::blocking::Blocking;
 use swarmrt_machine::schedule::deferred;
 use swarmrt_machine::signal::{self, Call};
 use swarmrt_machine::vm::time::TimeWarpMode;
+use swarmrt_machine::vm::unique::{self, UNIQUE_START};
 use swarmrt_machine::vm::watched::WatchedDescriptors;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::atom::CACHE_PLACES;
@@ -193,8 +194,16 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             }
         }
         "process_uniq_counter" => {
-            p.mailbox.set_next_marker(low_bits(value).ok_or(BifExit::BADARG)?);
+            p.mailbox.set_next_marker(low_bits(value).ok_or(BifExit::BADARG)? as u16);
             Ok(Term::atom(am::OK))
+        }
+        // The monotonic integer that was given out last, counted from the first.
+        "unique_monotonic_integer_state" => {
+            let last = low_bits(value);
+            if let Some(last) = last {
+                p.vm.unique_integers.set_last_monotonic(last);
+            }
+            Ok(Term::bool(last.is_some()))
         }
         "multizero_timeout_in_timeout" => {
             let ms = value.as_small().ok_or(BifExit::BADARG)?.max(0).cast_unsigned();
@@ -226,15 +235,14 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
     }
 }
 
-/// The low bits of an integer of 64 bits.
-fn low_bits(value: Term) -> Option<u16> {
+/// The low 64 bits of an integer of no more digits.
+fn low_bits(value: Term) -> Option<u64> {
     if let Some(small) = value.as_small() {
-        return Some(small as u16);
+        return Some(small.cast_unsigned());
     }
     let big = value.as_big()?;
     let &[digit] = big.digits() else { return None };
-    let low = digit as u16;
-    Some(if big.is_negative() { low.wrapping_neg() } else { low })
+    Some(if big.is_negative() { digit.wrapping_neg() } else { digit })
 }
 
 fn now_ns(vm: &Vm) -> u64 {
@@ -323,6 +331,8 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
             }
             "processes_bif_info" => Ok(crate::process::listing_costs(p)),
             "node_and_dist_references" => Ok(node_references(p)),
+            "min_unique_monotonic_integer" => Ok(p.int(UNIQUE_START)),
+            "unique_monotonic_integer_state" => Ok(p.uint(p.vm.unique_integers.last_monotonic())),
             "max_atom_out_cache_index" => Ok(Term::small(CACHE_PLACES as i64 - 1)),
             // As of an OTP without the checker of locks.
             "lc_graph" => Ok(Term::atom(am::NOTSUP)),
@@ -344,6 +354,11 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
             Err(BifExit::BADARG)
         };
     }
+    if let Some(tuple) = what.as_tuple().filter(|tuple| {
+        tuple.arity() == 3 && tuple.get(0) == Term::atom(atom!("make_unique_integer"))
+    }) {
+        return made_unique_integer(p, tuple.get(1), tuple.get(2));
+    }
     let (key, term) = pair_of(what).ok_or(BifExit::BADARG)?;
     match key.as_atom().ok_or(BifExit::BADARG)?.name() {
         "internal_hash" => Ok(p.uint(hash::internal_hash(term))),
@@ -357,6 +372,26 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
         "magic_ref" => counted_reference(p, term),
         _ => Err(BifExit::BADARG),
     }
+}
+
+/// The unique integer of a thread's number and its count.
+fn made_unique_integer(p: &mut Process, thread: Term, count: Term) -> BifResult {
+    let config = &p.vm.config;
+    let threads = config.schedulers + config.dirty_cpu + config.dirty_io;
+    let thread = thread.as_small().and_then(|thread| u64::try_from(thread).ok());
+    let thread = thread.filter(|&thread| thread <= threads as u64).ok_or(BifExit::BADARG)?;
+    let count = unsigned(count).ok_or(BifExit::BADARG)?;
+    let distance = p.vm.unique_integers.compose(thread, count);
+    Ok(unique::from_start(&mut p.heap, distance))
+}
+
+/// A non-negative integer of up to 64 bits.
+fn unsigned(value: Term) -> Option<u64> {
+    let is_negative = match value.as_small() {
+        Some(small) => small < 0,
+        None => value.as_big()?.is_negative(),
+    };
+    low_bits(value).filter(|_| !is_negative)
 }
 
 /// The atom with a number in this run. Where there are fewer, new ones are made up to it.

@@ -162,9 +162,6 @@ fn unique_integer_0(p: &mut Process) -> BifResult {
     unique_integer_1(p, Term::NIL)
 }
 
-/// As OTP, unique integers that need not be positive start far below zero.
-const UNIQUE_START: i64 = -(1 << 59);
-
 #[bif("erlang:unique_integer/1")]
 fn unique_integer_1(p: &mut Process, modifiers: Term) -> BifResult {
     let (mut positive, mut monotonic) = (false, false);
@@ -175,6 +172,5 @@ fn unique_integer_1(p: &mut Process, modifiers: Term) -> BifResult {
             _ => return Err(BifExit::BADARG),
         }
     }
-    let number = if monotonic { p.vm.next_monotonic_unique() } else { p.vm.next_unique() };
-    if positive { Ok(p.uint(number + 1)) } else { Ok(p.int(UNIQUE_START + number as i64)) }
+    Ok(p.vm.unique_integers.make(&mut p.heap, positive, monotonic))
 }

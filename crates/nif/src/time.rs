@@ -62,13 +62,8 @@ pub extern "C" fn enif_cpu_time(env: &mut Env) -> Term {
     in_parts(env, time.tv_sec * 1_000_000 + time.tv_nsec / 1_000)
 }
 
-/// As OTP, unique integers that need not be positive start far below zero.
-const UNIQUE_START: i64 = -(1 << 59);
-
 /// `ErlNifUniqueInteger`: 1 positive, 2 monotonic.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_unique_integer(env: &mut Env, properties: c_int) -> Term {
-    let number =
-        if properties & 2 != 0 { vm().next_monotonic_unique() } else { vm().next_unique() };
-    if properties & 1 != 0 { env.uint(number + 1) } else { env.int(UNIQUE_START + number as i64) }
+    vm().unique_integers.make(env, properties & 1 != 0, properties & 2 != 0)
 }

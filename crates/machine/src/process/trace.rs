@@ -206,7 +206,7 @@ pub(crate) fn timestamp(vm: &Vm, wanted: u32, heap: &mut FragmentHeap) -> Option
     }
     if wanted & flags::STRICT_MONOTONIC_TIMESTAMP != 0 {
         let (time, number) =
-            (heap.int(vm.clock.monotonic_ns()), heap.uint(vm.next_monotonic_unique()));
+            (heap.int(vm.clock.monotonic_ns()), heap.uint(vm.unique_integers.next_monotonic()));
         return Some(heap.tuple(&[time, number]));
     }
     if wanted & flags::MONOTONIC_TIMESTAMP != 0 {

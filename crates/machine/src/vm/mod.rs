@@ -11,6 +11,7 @@ pub mod statistics;
 pub mod system_monitor;
 mod threads;
 pub mod time;
+pub mod unique;
 pub mod watched;
 pub mod world;
 
@@ -151,8 +152,7 @@ pub struct Vm {
     /// The processes without which the machine cannot go on; set when it is assembled.
     pub system_processes: OnceLock<Vec<u64>>,
     next_ref: AtomicU64,
-    next_unique: AtomicU64,
-    next_monotonic_unique: AtomicU64,
+    pub unique_integers: unique::UniqueIntegers,
     extensions: Extensions,
     exit_hooks: RwLock<Vec<ExitHook>>,
     suspend_hooks: RwLock<Vec<SuspendHook>>,
@@ -245,8 +245,10 @@ impl Vm {
             system_processes: OnceLock::new(),
             next_ref: AtomicU64::new(swarmrt_term::reference::first_count(world.started_os_ns())),
             world,
-            next_unique: AtomicU64::new(1),
-            next_monotonic_unique: AtomicU64::new(0),
+            unique_integers: unique::UniqueIntegers::new(
+                config.schedulers,
+                config.schedulers + config.dirty_cpu + config.dirty_io,
+            ),
             extensions: Extensions::default(),
             exit_hooks: RwLock::default(),
             suspend_hooks: RwLock::default(),
@@ -322,15 +324,6 @@ impl Vm {
     fn count_ref(&self) -> u64 {
         self.next_ref.fetch_add(1, Ordering::Relaxed)
     }
-    /// A number that differs from all others given out, from 1, for `erlang:unique_integer/1`.
-    pub fn next_unique(&self) -> u64 {
-        self.next_unique.fetch_add(1, Ordering::Relaxed)
-    }
-    /// A number greater than all others given out, from 0, for `unique_integer([monotonic])`.
-    pub fn next_monotonic_unique(&self) -> u64 {
-        self.next_monotonic_unique.fetch_add(1, Ordering::SeqCst)
-    }
-
     /// State of a crate above: made when it is first asked for.
     #[inline]
     pub fn extension<T: Any + Send + Sync + Default>(&self) -> &'static T {
