@@ -1,7 +1,7 @@
 //! What test suites ask `erts_debug` for.
 
 use crate::args::{atom_of, pair_of};
-use crate::{atoms, persistent_term, process_info};
+use crate::{atoms, census, persistent_term, process_info};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 use swarmrt_heap::Fragment;
@@ -174,7 +174,15 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             }
             Ok(Term::atom(am::OK))
         }
-        "node_tab_delayed_delete" => Ok(Term::bool(true)),
+        // Milliseconds; below 0: as without a test.
+        "node_tab_delayed_delete" => {
+            let ms = value.as_small().ok_or(BifExit::BADARG)?;
+            if let Some(remote) = p.vm.remote() {
+                let ms = u64::try_from(ms).ok();
+                remote.keep_idle_nodes(ms.map(|ms| ms.saturating_mul(1_000_000)));
+            }
+            Ok(Term::bool(true))
+        }
         "force_gc" => collect_other(p, value),
         // Whether collections that others ask for are done; what it was is told.
         "gc_state" => {
@@ -330,7 +338,7 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
                 Ok(p.list(&pids))
             }
             "processes_bif_info" => Ok(crate::process::listing_costs(p)),
-            "node_and_dist_references" => Ok(node_references(p)),
+            "node_and_dist_references" => census::node_references(p),
             "min_unique_monotonic_integer" => Ok(p.int(UNIQUE_START)),
             "unique_monotonic_integer_state" => Ok(p.uint(p.vm.unique_integers.last_monotonic())),
             "max_atom_out_cache_index" => Ok(Term::small(CACHE_PLACES as i64 - 1)),
@@ -438,35 +446,6 @@ fn counted_reference(p: &mut Process, reference: Term) -> BifResult {
     let shared = unsafe { std::mem::ManuallyDrop::new(SharedBytes::from_raw(raw)) };
     let address = p.uint(shared.data() as u64);
     Ok(p.tuple(&[address, Term::small(shared.references() as i64), Term::bool(true)]))
-}
-
-/// What counts references to nodes: `{{node_references, Nodes}, {dist_references, Connections}}`.
-/// Terms hold the names of their nodes without a count, so this node has none, and each other only
-/// its connection's.
-fn node_references(p: &mut Process) -> Term {
-    let tagged = |p: &mut Process, tag: Atom, list: &[Term]| {
-        let list = p.list(list);
-        p.tuple(&[Term::atom(tag), list])
-    };
-    let node = p.vm.node();
-    let (name, creation) = (Term::atom(node.name), p.uint(node.creation.into()));
-    let this = p.tuple(&[name, creation]);
-    let this = p.tuple(&[this, Term::small(0), Term::NIL]);
-    let nodes = tagged(p, atom!("node_references"), &[this]);
-    let mut connections = vec![p.tuple(&[name, Term::small(0), Term::NIL])];
-    let known = p.vm.remote().map(|remote| remote.known()).unwrap_or_default();
-    let connected = known.into_iter().filter_map(|known| Some((known.name, known.controller?)));
-    for (node, controller) in connected {
-        let kind = if controller.is_any_pid() { am::PROCESS } else { am::PORT };
-        let controller = p.tuple(&[Term::atom(kind), controller]);
-        let control = p.tuple(&[Term::atom(atom!("control")), Term::small(1)]);
-        let control = p.list(&[control]);
-        let referrer = p.tuple(&[controller, control]);
-        let referrers = p.list(&[referrer]);
-        connections.push(p.tuple(&[Term::atom(node), Term::small(1), referrers]));
-    }
-    let connections = tagged(p, atom!("dist_references"), &connections);
-    p.tuple(&[nodes, connections])
 }
 
 /// How a bitstring is kept: `heap_binary` within the heap, `{refc_binary, Size, {binary, Size},

@@ -9,6 +9,7 @@ mod atoms;
 mod backtrace;
 mod binaries;
 mod binary_module;
+mod census;
 mod checksums;
 mod code;
 mod counters;
@@ -58,6 +59,7 @@ pub use code::pre_loaded;
 pub fn register(vm: &'static swarmrt_machine::Vm, erts: &str) {
     let _ = vm.extension::<system_info::ErtsVersion>().0.set(erts.to_owned());
     let _ = vm.spawn_options.set(process::remote_spawn_options);
+    let _ = vm.referred_nodes.set(census::nodes);
     vm.set_inspector(&crash_dump::Inspector);
     ets::register(vm);
     timers::register(vm);

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::sync::atomic::Ordering;
 use swarmrt_heap::LiteralArea;
-use swarmrt_machine::{BifExit, BifResult, Process, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::{Alloc, Term, am, atom, equal_exact, hash, map};
 
@@ -91,6 +91,15 @@ impl PersistentTable {
 /// Slots of the table.
 pub(crate) fn slots(p: &Process) -> usize {
     terms(p).table.read().slots
+}
+
+/// Visits all keys and values.
+pub(crate) fn each(vm: &Vm, mut visit: impl FnMut(Term)) {
+    let table = vm.extension::<PersistentTerms>().table.read();
+    for entry in table.entries.values().flatten() {
+        visit(entry.key);
+        visit(entry.value);
+    }
 }
 
 #[derive(Default)]

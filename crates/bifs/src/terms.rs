@@ -2,6 +2,7 @@
 
 use crate::args::{atom_of, binary_of, list_of, pair_of, size_of, text_of};
 use crate::binary_module::part_of;
+use crate::census;
 use crate::long::{self, Stop, check, may_take_long};
 use std::io::Write;
 use swarmrt_machine::code::FunEntry;
@@ -214,7 +215,13 @@ fn fun_info(p: &mut Process, fun: Term, item: Term) -> BifResult {
             "uniq" => Term::small(i64::from(identity.old_uniq)),
             "new_index" => Term::small(i64::from(identity.index)),
             "new_uniq" => p.binary(&identity.uniq),
-            // Until OTP 28, OTP counts the references to a fun's entry; here they are not counted.
+            "refc" if release::current() < Release::R26 => {
+                let funs = census::funs(p, fun.entry_ptr())?;
+                let own = usize::from(!FunEntry::of(fun.entry_ptr()).entry().is_null());
+                Term::small((funs + own) as i64)
+            }
+            // Until OTP 28, OTP counts what refers to a fun's entry, which funs do not do by
+            // themselves then.
             "refc" if release::current() >= Release::R29 => Term::small(1),
             "refc" => Term::small(i64::from(!FunEntry::of(fun.entry_ptr()).entry().is_null()) + 1),
             _ => return Err(BifExit::BADARG),

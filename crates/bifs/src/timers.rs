@@ -16,6 +16,9 @@ struct Entry {
     key: TimerKey,
     /// The process that it is for, if that is not found by name when the timer is due.
     pid: Option<u64>,
+    to: Receiver,
+    /// The action has it, which is dropped only when this entry has been taken out.
+    message: Term,
 }
 
 /// What is left of a timer that waits, and what it does then.
@@ -123,6 +126,14 @@ pub(crate) fn memory_bytes(p: &Process) -> usize {
     p.vm.extension::<Started>().entries.lock().len() * (size_of::<u64>() + size_of::<Entry>())
 }
 
+/// Visits the messages of all timers that wait, with whom they are for.
+pub(crate) fn each_message(vm: &'static Vm, mut visit: impl FnMut(Receiver, Term)) {
+    let entries = vm.extension::<Started>().entries.lock();
+    for entry in entries.values().filter(|entry| entry.pid.is_none_or(|pid| is_alive(vm, pid))) {
+        visit(entry.to, entry.message);
+    }
+}
+
 fn is_alive(vm: &'static Vm, pid: u64) -> bool {
     vm.processes.get(pid).is_some_and(|cell| !cell.shared.incoming.is_closed())
 }
@@ -179,8 +190,8 @@ fn is_absolute(options: Term) -> Option<bool> {
 }
 
 /// The process that a timer is for.
-#[derive(Clone, Copy)]
-enum Receiver {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Receiver {
     /// By its number, which may be one that no process gets.
     Pid(u64),
     Name(Atom),
@@ -212,6 +223,7 @@ fn start(
     let at = (at - start) as u64;
     let reference = p.vm.next_ref();
     let kept = Tag::new(message);
+    let message = kept.term();
     let id = reference.id;
     let action = move |vm: &'static Vm| {
         vm.extension::<Started>().remove(id);
@@ -257,7 +269,7 @@ fn start(
     // Held over the start: the timer may be due at once, and takes its entry out again.
     let mut entries = started.entries.lock();
     let key = p.vm.timers.start(at, action);
-    entries.insert(id, Entry { key, pid });
+    entries.insert(id, Entry { key, pid, to, message });
     drop(entries);
     Ok(reference.to_term(&mut p.heap))
 }

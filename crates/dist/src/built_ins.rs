@@ -314,6 +314,7 @@ fn listed(vm: &'static Vm, kinds: Term) -> Option<Vec<Listed>> {
             _ => return None,
         }
     }
+    let (now_ns, kept_ns) = (vm.clock.since_start_ns(), Dist::of(vm).kept_ns(vm));
     let mut all = Vec::new();
     if this {
         all.push((vm.node().name, atom!("this"), None));
@@ -328,7 +329,8 @@ fn listed(vm: &'static Vm, kinds: Term) -> Option<Vec<Listed>> {
             Status::Up if is_visible => (visible, atom!("visible"), Some(connection)),
             Status::Up => (hidden, atom!("hidden"), Some(connection)),
             Status::Pending | Status::Idle => {
-                (known && node.name != vm.node().name, atom!("known"), None)
+                let is_remembered = known && !node.is_forgettable(now_ns, kept_ns);
+                (is_remembered && node.name != vm.node().name, atom!("known"), None)
             }
         };
         if wanted {
@@ -338,8 +340,30 @@ fn listed(vm: &'static Vm, kinds: Term) -> Option<Vec<Listed>> {
     Some(all)
 }
 
+/// The nodes of these kinds. Those that are known are also the nodes of all pids, ports and
+/// references that there are, which takes a question to every process.
+fn all_listed(p: &mut Process, kinds: Term) -> Result<Vec<Listed>, BifExit> {
+    let asked = if p.bif_state.is_none() {
+        listed(p.vm, kinds).ok_or(BifExit::BADARG)?
+    } else {
+        Vec::new()
+    };
+    let wants_known = kinds == Term::atom(atom!("known"))
+        || kinds.list_to_vec().is_some_and(|kinds| kinds.contains(&Term::atom(atom!("known"))));
+    let Some(&referred) = p.vm.referred_nodes.get().filter(|_| wants_known) else {
+        return Ok(asked);
+    };
+    let referred = referred(p)?;
+    let mut all = listed(p.vm, kinds).ok_or(BifExit::BADARG)?;
+    let unlisted =
+        referred.into_iter().filter(|&name| all.iter().all(|(listed, ..)| *listed != name));
+    let unlisted: Vec<Listed> = unlisted.map(|name| (name, atom!("known"), None)).collect();
+    all.extend(unlisted);
+    Ok(all)
+}
+
 fn list_nodes(p: &mut Process, kinds: Term) -> BifResult {
-    let all = listed(p.vm, kinds).ok_or(BifExit::BADARG)?;
+    let all = all_listed(p, kinds)?;
     let names: Vec<Term> = all.iter().map(|(name, ..)| Term::atom(*name)).collect();
     Ok(p.list(&names))
 }
@@ -357,7 +381,10 @@ fn nodes_1(p: &mut Process, kinds: Term) -> BifResult {
 /// Nodes with what is asked of each: `connection_id`, `node_type`.
 #[bif("erlang:nodes/2")]
 fn nodes_2(p: &mut Process, kinds: Term, options: Term) -> BifResult {
-    let all = listed(p.vm, kinds).filter(|_| options.is_map()).ok_or(BifExit::BADARG)?;
+    if !options.is_map() {
+        return Err(BifExit::BADARG);
+    }
+    let all = all_listed(p, kinds)?;
     let (mut wants_id, mut wants_kind) = (false, false);
     for (key, value) in map::iter(options) {
         let value = value.as_bool().ok_or(BifExit::BADARG)?;

@@ -197,6 +197,9 @@ impl Remote for Host {
         }
         is_allowed
     }
+    fn keep_idle_nodes(&self, ns: Option<u64>) {
+        self.dist().set_kept_ns(ns);
+    }
     fn known(&self) -> Vec<KnownNode> {
         let this = self.vm.node().name;
         let nodes = self.dist().all();

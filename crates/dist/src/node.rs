@@ -117,7 +117,7 @@ pub struct State {
 }
 
 /// How long an idle node is kept, as in OTP.
-const KEPT_NS: u64 = 60_000_000_000;
+pub const KEPT_NS: u64 = 60_000_000_000;
 
 /// Small messages that wait for the end of a turn.
 const BATCH_MESSAGES: usize = 64;
@@ -401,10 +401,10 @@ impl Node {
         }
     }
 
-    /// Whether there is no connection, and was none for the last minute.
-    pub fn is_forgettable(&self, now_ns: u64) -> bool {
+    /// Whether there is no connection, and was none for so long.
+    pub fn is_forgettable(&self, now_ns: u64, kept_ns: u64) -> bool {
         let state = self.state.lock();
-        state.status == Status::Idle && now_ns.saturating_sub(state.idle_since_ns) >= KEPT_NS
+        state.status == Status::Idle && now_ns.saturating_sub(state.idle_since_ns) >= kept_ns
     }
 
     /// Whether the connection with this number is up.

@@ -1,7 +1,7 @@
 //! The nodes that this one knows, and being alive: having a name, for as long as `net_kernel` runs.
 
 use crate::follow::{Change, Followers};
-use crate::node::{Controller, Node, Status};
+use crate::node::{Controller, KEPT_NS, Node, Status};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,6 +34,8 @@ pub struct Dist {
     alive: Mutex<Alive>,
     last_connection: AtomicU32,
     pub followers: Followers,
+    /// How long idle nodes are kept, where a test has said so.
+    kept_ns: Mutex<Option<u64>>,
 }
 
 /// Whether this node has a name; `Vm::is_alive` is true of one that awaits its name, too.
@@ -45,6 +47,18 @@ impl Dist {
     /// The machine's, made on the first call.
     pub fn of(vm: &'static Vm) -> &'static Dist {
         vm.extension::<Dist>()
+    }
+    /// How long idle nodes are kept: `+zdntgc` in seconds, or what a test has said.
+    pub fn kept_ns(&self, vm: &Vm) -> u64 {
+        let said = *self.kept_ns.lock();
+        said.unwrap_or_else(|| {
+            let seconds = vm.config.flag("+zdntgc").and_then(|seconds| seconds.parse::<u32>().ok());
+            seconds.map_or(KEPT_NS, |seconds| u64::from(seconds) * 1_000_000_000)
+        })
+    }
+    /// Has idle nodes kept so long; `None`: as long as without a test.
+    pub fn set_kept_ns(&self, kept_ns: Option<u64>) {
+        *self.kept_ns.lock() = kept_ns;
     }
     /// The node with this name, if it is known.
     pub fn find(&self, name: Atom) -> Option<Arc<Node>> {
@@ -60,7 +74,7 @@ impl Dist {
         let made = || Arc::new(Node::new(name, vm.config.busy_connection_bytes(), now_ns));
         let mut nodes = self.nodes.write();
         if nodes.len() >= KNOWN_MAX && !nodes.contains_key(&name) {
-            forget_idle(&mut nodes, now_ns);
+            forget_idle(&mut nodes, now_ns, self.kept_ns(vm));
         }
         nodes.entry(name).or_insert_with(made).clone()
     }
@@ -202,9 +216,9 @@ impl Dist {
 }
 
 /// Takes out the nodes that nothing is left of. The table is locked, so that nobody finds them now.
-fn forget_idle(nodes: &mut AtomMap<Arc<Node>>, now_ns: u64) {
+fn forget_idle(nodes: &mut AtomMap<Arc<Node>>, now_ns: u64, kept_ns: u64) {
     // Whoever uses a node holds it.
-    nodes.retain(|_, node| Arc::strong_count(node) > 1 || !node.is_forgettable(now_ns));
+    nodes.retain(|_, node| Arc::strong_count(node) > 1 || !node.is_forgettable(now_ns, kept_ns));
 }
 
 /// Why a connection is over whose controlling process has ended: supervised ones end with

@@ -11,6 +11,7 @@ pub mod fragment;
 pub mod literal;
 mod pages;
 pub mod process_heap;
+pub mod visit;
 
 pub use copy::{Sharing, copy_term, copy_whole, size_whole, size_words};
 pub use fragment::Fragment;

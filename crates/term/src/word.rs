@@ -644,6 +644,12 @@ impl Header {
     pub const fn new(subtag: Subtag, words: usize) -> Header {
         Header(((words as u64) << 8) | ((subtag as u64) << 3))
     }
+    /// The header that a word is; `None` for terms.
+    pub fn checked(word: u64) -> Option<Header> {
+        let is_header =
+            word & 0b111 == 0 && (1..=Subtag::Record as u64).contains(&(word >> 3 & 0x1f));
+        is_header.then_some(Header(word))
+    }
     /// Words that follow the header.
     #[inline(always)]
     pub const fn words(self) -> usize {

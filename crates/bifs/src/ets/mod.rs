@@ -29,10 +29,11 @@ mod walk;
 
 use crossbeam_epoch::pin;
 use ownership::process_ended;
+pub(crate) use select::specification_of;
 use smallvec::SmallVec;
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
-use swarmrt_term::{FragmentHeap, Term, atom, print};
+use swarmrt_term::{Atom, FragmentHeap, RefValue, Term, atom, print};
 pub(crate) use table::TABLES_MAX;
 use table::{Register, Table, WriteConcurrency};
 
@@ -59,6 +60,25 @@ pub(crate) fn count(p: &Process) -> usize {
 pub(crate) fn memory_bytes(vm: &'static Vm) -> usize {
     let guard = &pin();
     vm.extension::<Register>().all(guard).iter().map(|table| table.words() * 8).sum()
+}
+
+/// Visits the objects of all tables, with what programs call their table.
+pub(crate) fn each_object(vm: &'static Vm, mut visit: impl FnMut(Name, Term)) {
+    for table in vm.extension::<Register>().all(&pin()) {
+        let name =
+            if table.named { Name::Atom(table.name()) } else { Name::Reference(table.reference) };
+        let _ = table.each_object(|object| {
+            visit(name, object);
+            Ok::<(), ()>(())
+        });
+    }
+}
+
+/// What programs call a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    Atom(Atom),
+    Reference(RefValue),
 }
 
 /// A section for each table, in the form of OTP's crash dumps.

@@ -266,6 +266,9 @@ pub trait Remote: Send + Sync {
     /// Leaves these capabilities out of all handshakes from now on, for tests of what older nodes
     /// do. `false` for those that every node has to have.
     fn remove_flags(&self, flags: u64) -> bool;
+    /// Has nodes without a connection forgotten so long after it, for tests; `None`: as long as without
+    /// a test.
+    fn keep_idle_nodes(&self, ns: Option<u64>);
     /// All other nodes that are known.
     fn known(&self) -> Vec<KnownNode>;
 }

@@ -123,6 +123,10 @@ pub type SuspendHook = fn(&mut Process, bool);
 /// `None` for wrong options.
 pub type SpawnOptionsReader = fn(&Vm, Term) -> Option<(crate::process::spawn::SpawnOptions, bool)>;
 
+/// Names the nodes whose pids, ports and references are anywhere in the machine. A built-in that asks
+/// waits for it, and is called again.
+pub type ReferredNodes = fn(&mut crate::Process) -> Result<Vec<Atom>, crate::BifExit>;
+
 /// A machine: all its state, but for what `docs/architecture.md` lists under "Global state".
 pub struct Vm {
     threads: threads::Threads,
@@ -162,6 +166,8 @@ pub struct Vm {
     pub awaits_name: AtomicBool,
     /// Reads the options of a process that another node asks for.
     pub spawn_options: OnceLock<SpawnOptionsReader>,
+    /// Names the nodes of the identifiers that there are.
+    pub referred_nodes: OnceLock<ReferredNodes>,
     inspector: OnceLock<&'static dyn Inspect>,
     default_max_heap: Mutex<Option<MaxHeapSize>>,
     /// Entries in a stack trace, at most.
@@ -256,6 +262,7 @@ impl Vm {
             remote: OnceLock::new(),
             awaits_name: AtomicBool::new(false),
             spawn_options: OnceLock::new(),
+            referred_nodes: OnceLock::new(),
             inspector: OnceLock::new(),
             default_max_heap: Mutex::new(MaxHeapSize::of(&config)),
             backtrace_depth: std::sync::atomic::AtomicUsize::new(

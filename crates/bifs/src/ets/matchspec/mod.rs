@@ -145,6 +145,10 @@ pub enum CompileError {
 }
 
 impl Program {
+    /// What it was compiled from.
+    pub fn source(&self) -> Term {
+        self.source.term
+    }
     /// Finds the first clause that the term matches.
     fn clause_for<R>(
         &self,

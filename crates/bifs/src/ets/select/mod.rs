@@ -16,7 +16,7 @@ use crate::args::list_of;
 use crossbeam_epoch::pin;
 use std::sync::Arc;
 use swarmrt_machine::vm::resource::Resources;
-use swarmrt_machine::{BifExit, BifResult, Process, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::{Alloc, Mfa, Term, am, atom};
 use walk::{Job, Results, Scan, WalkPosition, step};
 
@@ -30,6 +30,14 @@ struct Compiled {
 fn handle_of(p: &mut Process, program: &Arc<Program>, table: Option<u64>) -> Term {
     let resources = p.vm.extension::<Resources<Compiled>>();
     resources.add(p, Arc::new(Compiled { program: program.clone(), table }))
+}
+
+/// The address of the compiled specification that a reference stands for, and what it was compiled
+/// from.
+pub(crate) fn specification_of(vm: &Vm, handle: Term, visit: impl FnOnce(usize, Term)) {
+    if let Some(compiled) = vm.extension::<Resources<Compiled>>().get(handle) {
+        visit(Arc::as_ptr(&compiled.program).addr(), compiled.program.source());
+    }
 }
 
 fn compiled_of(p: &Process, handle: Term) -> Option<Arc<Compiled>> {
