@@ -2,6 +2,7 @@
 
 use crate::literal::{Leaving, leaving, literal_range};
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
@@ -11,6 +12,7 @@ use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::binary::{
     Bits, HEAP_BIN_BYTES_MAX, SharedBytes, copy_bits, heap_bin, shared_bin,
 };
+use swarmrt_term::usage::HEAPS;
 use swarmrt_term::{Alloc, Header, Subtag, Term, stop};
 
 /// Which literals a copy shares with its source (none that is about to be freed), and how many of
@@ -19,7 +21,9 @@ use swarmrt_term::{Alloc, Header, Subtag, Term, stop};
 pub struct Sharing {
     literals: Range<usize>,
     /// The first so many words of a copy keep no sharing.
-    flat_words: usize,
+    flat_words: Cell<usize>,
+    /// Whether a term that is larger than that has been looked at: see [`Sharing::look_at`].
+    looked: Cell<bool>,
     leaving: Option<Arc<Leaving>>,
 }
 
@@ -27,11 +31,33 @@ impl Sharing {
     /// What can be shared at this moment.
     #[inline]
     pub fn now() -> Sharing {
-        Sharing { literals: literal_range(), flat_words: FLAT_WORDS_MAX, leaving: leaving() }
+        Sharing { literals: literal_range(), leaving: leaving(), ..Sharing::nothing() }
     }
     /// No literal is shared.
     fn nothing() -> Sharing {
-        Sharing { literals: 0..0, flat_words: FLAT_WORDS_MAX, leaving: None }
+        Sharing {
+            literals: 0..0,
+            flat_words: Cell::new(FLAT_WORDS_MAX),
+            looked: Cell::new(false),
+            leaving: None,
+        }
+    }
+    /// Whether word `at` of a copy of `term` keeps sharing.
+    #[inline(always)]
+    fn keeps_sharing(&self, at: usize, term: Term) -> bool {
+        at >= self.flat_words.get() && (self.looked.get() || !self.look_at(term))
+    }
+    /// Whether a very large term may be copied as if it shared nothing. What is no larger in that
+    /// form than all heaps together has a copy of bounded size either way, and to remember what was
+    /// copied takes ten times as long as copying it.
+    #[cold]
+    fn look_at(&self, term: Term) -> bool {
+        self.looked.set(true);
+        let most = if cfg!(test) { 0 } else { HEAPS.sum() / 8 };
+        let before = self.flat_words.replace(most);
+        let is_bounded = size_up_to(term, self, most).is_some();
+        self.flat_words.set(if is_bounded { usize::MAX } else { before });
+        is_bounded
     }
     /// Whether a copy would point at the same memory: a literal that stays.
     #[inline(always)]
@@ -76,6 +102,11 @@ type Pending<T> = SmallVec<[T; 16]>;
 
 /// Visits in the order of [`copy`]: which words are the first has to be the same for both.
 fn size(term: Term, sharing: &Sharing) -> usize {
+    size_up_to(term, sharing, usize::MAX).expect("nothing is larger")
+}
+
+/// As [`size`]; `None` for more than `most` words.
+fn size_up_to(term: Term, sharing: &Sharing, most: usize) -> Option<usize> {
     let mut total = 0;
     #[allow(clippy::zero_sized_map_values, reason = "walked as in `copy`, where there are values")]
     let mut seen: Copied<()> = Copied::default();
@@ -83,7 +114,12 @@ fn size(term: Term, sharing: &Sharing) -> usize {
     let mut current = term;
     loop {
         let is_copied = current.is_pointer() && !sharing.shares(current);
-        if is_copied && (total < sharing.flat_words || seen.insert(current.raw(), ()).is_none()) {
+        if total > most {
+            return None;
+        }
+        if is_copied
+            && (!sharing.keeps_sharing(total, term) || seen.insert(current.raw(), ()).is_none())
+        {
             if let Some(cell) = current.as_cons() {
                 stop::step();
                 total += 2;
@@ -113,7 +149,7 @@ fn size(term: Term, sharing: &Sharing) -> usize {
         stop::step();
         match pending.pop() {
             Some(next) => current = next,
-            None => return total,
+            None => return (total <= most).then_some(total),
         }
     }
 }
@@ -140,7 +176,8 @@ pub fn copy_whole<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
 
 /// As [`copy_whole`], and what is shared within the term is shared within the copy.
 pub(crate) fn copy_with_sharing<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
-    copy(term, to, &Sharing { literals: 0..0, flat_words: 0, leaving: None })
+    let all = Sharing { flat_words: Cell::new(0), looked: Cell::new(true), ..Sharing::nothing() };
+    copy(term, to, &all)
 }
 
 fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, sharing: &Sharing) -> Term {
@@ -157,7 +194,7 @@ fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, sharing: &Sharing) -> Term {
                 if !source.is_pointer() || sharing.shares(source) {
                     break;
                 }
-                let keeps_sharing = total >= sharing.flat_words;
+                let keeps_sharing = sharing.keeps_sharing(total, term);
                 if keeps_sharing && let Some(&copy) = seen.get(&source.raw()) {
                     *slot = copy;
                     break;

@@ -644,10 +644,32 @@ impl Bits {
     pub fn to_bytes<'a>(self) -> std::borrow::Cow<'a, [u8]> {
         match self.aligned() {
             Some(bytes) => bytes.into(),
-            None => (0..self.byte_size_rounded_up())
-                .map(|index| self.byte(index))
-                .collect::<Vec<u8>>()
-                .into(),
+            None => {
+                let len = self.byte_size_rounded_up();
+                let mut bytes = Vec::with_capacity(len);
+                // SAFETY: the copy fills the room that was made for it.
+                unsafe {
+                    copy_bits_to_byte(self, bytes.as_mut_ptr());
+                    bytes.set_len(len);
+                }
+                bytes.into()
+            }
+        }
+    }
+
+    /// The 64 bits from byte `index` on, the first one highest; there are as many.
+    #[inline]
+    pub fn word(self, index: usize) -> u64 {
+        debug_assert!(index * 8 + 64 <= self.bit_size);
+        // SAFETY: the bits are there. Where they do not start at a byte they reach into a ninth.
+        unsafe {
+            let at = self.base.add(index);
+            let word = u64::from_be(at.cast::<u64>().read_unaligned());
+            if self.bit_offset == 0 {
+                word
+            } else {
+                word << self.bit_offset | u64::from(*at.add(8)) >> (8 - self.bit_offset)
+            }
         }
     }
 
@@ -691,14 +713,9 @@ unsafe fn copy_bits_to_byte(src: Bits, dst: *mut u8) {
         if src.bit_offset == 0 {
             dst.copy_from_nonoverlapping(src.base, bytes);
         } else {
-            let shift = src.bit_offset;
             let mut index = 0;
-            // Eight bytes' worth of bits that do not start at a byte reach into a ninth.
             while index + 8 <= bytes {
-                let at = src.base.add(index);
-                let word = u64::from_be(at.cast::<u64>().read_unaligned()) << shift
-                    | u64::from(*at.add(8)) >> (8 - shift);
-                dst.add(index).cast::<u64>().write_unaligned(word.to_be());
+                dst.add(index).cast::<u64>().write_unaligned(src.word(index).to_be());
                 index += 8;
             }
             for index in index..bytes {
@@ -753,6 +770,23 @@ mod tests {
             let mut growing = GrowingBytes::default();
             assert!((0..100).all(|_| growing.extend(&part, announced)));
             assert_eq!(growing.bytes(), part.repeat(100));
+        }
+    }
+
+    #[test]
+    fn bits_from_any_place_are_the_same_as_bytes_and_words() {
+        let source: Vec<u8> = (0..40u8).map(|byte| byte.wrapping_mul(91) ^ 0xa5).collect();
+        let all = Bits { base: source.as_ptr(), bit_offset: 0, bit_size: 320 };
+        for from in 0..17 {
+            for size in [0, 1, 7, 8, 9, 63, 64, 65, 128, 200, 300] {
+                let bits = all.slice(from, size);
+                let bytes: Vec<u8> = (0..size.div_ceil(8)).map(|index| bits.byte(index)).collect();
+                assert_eq!(bits.to_bytes(), bytes, "{size} bits from {from}");
+                for index in 0..size / 64 {
+                    let word = bytes[index * 8..][..8].try_into().expect("eight bytes");
+                    assert_eq!(bits.word(index * 8), u64::from_be_bytes(word));
+                }
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU8, AtomicU32};
 use swarmrt_beam::instr::Instr;
-use swarmrt_heap::{Heap, copy_term};
+use swarmrt_heap::{Heap, Sharing, copy_term};
 use swarmrt_term::{Atom, Mfa, Term, am, atom};
 
 /// The words of a new process's block.
@@ -135,8 +135,9 @@ pub fn spawn_announced(
     }
     let spawner = &mut parent;
     let cell = vm.processes.insert(|id| {
-        let mut heap = new_heap(vm, &options, swarmrt_heap::size_words(args));
-        let args = copy_term(args, &mut heap);
+        let sharing = Sharing::now();
+        let mut heap = new_heap(vm, &options, sharing.size(args));
+        let args = sharing.copy(args, &mut heap);
         let group_leader =
             if leader.is_none() { Term::pid(id) } else { copy_term(leader, &mut heap) };
         let (ip, saved) = start.first_state(vm, args);

@@ -125,6 +125,33 @@ mod tests {
     }
 
     #[test]
+    fn bits_compare_from_any_place_in_a_byte() {
+        let mut heap = FragmentHeap::new();
+        let bytes: Vec<u8> = (0..30).collect();
+        let whole = heap.binary(&bytes);
+        // The same bits from bit 3 of a byte on, and with one bit changed.
+        let shifted = |heap: &mut FragmentHeap, changed: Option<usize>| {
+            let mut copy = vec![0u8; 31];
+            for at in 0..240 {
+                let bit = bytes[at / 8] >> (7 - at % 8) & 1 ^ u8::from(changed == Some(at));
+                copy[(at + 3) / 8] |= bit << (7 - (at + 3) % 8);
+            }
+            let copy = heap.binary(&copy);
+            heap.sub_binary(copy, 3, 240)
+        };
+        let same = shifted(&mut heap, None);
+        assert!(compare(whole, same).is_eq() && compare(same, whole).is_eq());
+        for changed in [0, 7, 63, 64, 100, 127, 128, 191, 192, 239] {
+            let other = shifted(&mut heap, Some(changed));
+            let was_set = bytes[changed / 8] >> (7 - changed % 8) & 1 == 1;
+            assert_eq!(compare(whole, other).is_gt(), was_set, "bit {changed}");
+            assert_eq!(compare(other, whole).is_lt(), was_set, "bit {changed}");
+        }
+        let shorter = heap.sub_binary(same, 0, 200);
+        assert!(compare(shorter, whole).is_lt() && compare(whole, shorter).is_gt());
+    }
+
+    #[test]
     fn tuples_compare_by_arity_then_by_element() {
         let mut heap = FragmentHeap::new();
         let (one, two) = (Term::small(1), Term::small(2));

@@ -149,7 +149,14 @@ pub(super) fn compare_bits(a: Bits, b: Bits) -> Ordering {
     }
     let common = a.bit_size.min(b.bit_size);
     let (x, y) = (a.slice(0, common), b.slice(0, common));
-    for index in 0..common.div_ceil(8) {
+    let words = common / 64;
+    for index in 0..words {
+        match x.word(index * 8).cmp(&y.word(index * 8)) {
+            Ordering::Equal => {}
+            unequal => return unequal,
+        }
+    }
+    for index in words * 8..common.div_ceil(8) {
         match x.byte(index).cmp(&y.byte(index)) {
             Ordering::Equal => {}
             unequal => return unequal,
