@@ -45,13 +45,7 @@ fn info_item(p: &mut Process, table: &Table, item: &str) -> Option<Term> {
         "memory" => Term::small(table.words() as i64),
         "owner" => Term::pid(table.owner()),
         "heir" => {
-            // A process that is gone is nobody's heir.
-            let heir = table
-                .heir
-                .lock()
-                .as_ref()
-                .map(|heir| heir.pid)
-                .filter(|&heir| p.vm.processes.get(heir).is_some());
+            let heir = table.heir.lock().as_ref().map(|heir| heir.pid);
             heir.map_or(Term::atom(am::NONE), Term::pid)
         }
         "name" => Term::atom(table.name()),

@@ -59,6 +59,7 @@ fn new_option(wanted: &mut NewTable, option: Term) -> Result<(), BifExit> {
         wanted.heir = Some(Heir {
             pid: tuple.get(1).as_pid().ok_or(BifExit::BADARG)?,
             data: OwnedTerm::new(tuple.get(2)),
+            ended: false,
         });
         return Ok(());
     }

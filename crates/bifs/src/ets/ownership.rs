@@ -34,7 +34,8 @@ fn rename(p: &mut Process, id: Term, name: Term) -> BifResult {
 #[bif("ets:setopts/2")]
 fn setopts(p: &mut Process, id: Term, options: Term) -> BifResult {
     let guard = &pin();
-    let table = register_of(p).table(p, id, Access::Write, guard)?;
+    let register = register_of(p);
+    let table = register.table(p, id, Access::Write, guard)?;
     let options = if options.is_list() { list_of(options)? } else { vec![options] };
     let mut heir: Option<Option<Heir>> = None;
     let mut protection = None;
@@ -45,6 +46,7 @@ fn setopts(p: &mut Process, id: Term, options: Term) -> BifResult {
                 heir = Some(Some(Heir {
                     pid: pid.as_pid().ok_or(BifExit::BADARG)?,
                     data: OwnedTerm::new(data),
+                    ended: false,
                 }));
             }
             [key, value]
@@ -64,7 +66,7 @@ fn setopts(p: &mut Process, id: Term, options: Term) -> BifResult {
         return Err(BifExit::Caused(atom!("not_owner")));
     }
     if let Some(heir) = heir {
-        *table.heir.lock() = heir;
+        register.set_heir(p.vm, table, heir);
     }
     if let Some(protection) = protection {
         table.set_protection(protection);
@@ -109,15 +111,15 @@ fn orphaned(vm: &'static Vm, register: &Register, pid: u64, guard: &crossbeam_ep
     for slot in register.held_by(pid) {
         let Some(table) = register.at(slot, guard) else { continue };
         table.unfix(pid, true);
+        table.heir_ended(pid);
         if table.owner() != pid {
             continue;
         }
         // The heir stays the heir: `info` tells so.
         let heir = {
             let heir = table.heir.lock();
-            let heir = heir
-                .as_ref()
-                .filter(|heir| heir.pid != pid && vm.processes.get(heir.pid).is_some());
+            let heir =
+                heir.as_ref().filter(|heir| !heir.ended && vm.processes.get(heir.pid).is_some());
             heir.map(|heir| {
                 register.give(table, heir.pid);
                 announce(vm, table, pid, heir.pid, heir.data.term);

@@ -16,7 +16,7 @@ use std::sync::atomic::{
 };
 use std::sync::mpsc::{Sender, channel};
 use swarmrt_machine::process::links::RefValue;
-use swarmrt_machine::{BifExit, Process};
+use swarmrt_machine::{BifExit, Process, Vm};
 use swarmrt_term::reference::SLOT_BITS;
 use swarmrt_term::{Alloc, Atom, AtomMap, RefKind, Term, am, atom};
 
@@ -74,6 +74,8 @@ pub enum Access {
 pub struct Heir {
     pub pid: u64,
     pub data: OwnedTerm,
+    /// The process has ended: `ets:info/2` goes on naming it, as in OTP.
+    pub ended: bool,
 }
 
 /// The objects of a table: hashed in one part or in [`SHARDS`], or ordered. Each part has a lock.
@@ -203,6 +205,13 @@ impl Table {
         }
         if change.words != 0 {
             self.words.fetch_add(change.words, Ordering::Relaxed);
+        }
+    }
+
+    /// A process has ended, and inherits nothing any more.
+    pub fn heir_ended(&self, pid: u64) {
+        if let Some(heir) = self.heir.lock().as_mut().filter(|heir| heir.pid == pid) {
+            heir.ended = true;
         }
     }
 
@@ -519,7 +528,7 @@ impl Register {
             protection: AtomicU8::new(wanted.protection as u8),
             keypos: wanted.keypos,
             owner: AtomicU64::new(p.id()),
-            heir: Mutex::new(wanted.heir),
+            heir: Mutex::new(None),
             storage,
             tuning,
             objects: AtomicIsize::new(0),
@@ -535,7 +544,29 @@ impl Register {
             names.insert(wanted.name, slot);
         }
         self.hold(p.id(), slot);
-        Ok(self.at(slot, guard).expect("just made"))
+        let table = self.at(slot, guard).expect("just made");
+        if wanted.heir.is_some() {
+            self.set_heir(p.vm, table, wanted.heir);
+        }
+        Ok(table)
+    }
+
+    /// Sets who gets the table when its owner ends. One that ends before is no heir any more, even
+    /// when another process has its number by then.
+    pub fn set_heir(&self, vm: &Vm, table: &Table, heir: Option<Heir>) {
+        let pid = heir.as_ref().map(|heir| heir.pid);
+        if let Some(pid) = pid {
+            self.hold(pid, table.slot);
+        }
+        let before = std::mem::replace(&mut *table.heir.lock(), heir);
+        if let Some(before) = before {
+            self.let_go(before.pid, table.slot);
+        }
+        // It has ended, and may have looked for its tables before.
+        if let Some(pid) = pid.filter(|&pid| vm.processes.get(pid).is_none()) {
+            self.let_go(pid, table.slot);
+            table.heir.lock().take_if(|heir| heir.pid == pid);
+        }
     }
 
     /// Gives a named table another name; `Err` when that is taken.
@@ -565,6 +596,9 @@ impl Register {
             }
         }
         self.let_go(table.owner(), table.slot);
+        if let Some(heir) = table.heir.lock().take() {
+            self.let_go(heir.pid, table.slot);
+        }
         match &table.storage {
             Storage::Hash(shards) => {
                 for shard in shards {
