@@ -1077,16 +1077,8 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             let mfa = Export::of(export).mfa;
                             sync!();
                             let args = p.list(x_slice!(mfa.arity));
-                            let handler = p
-                                .extra
-                                .as_ref()
-                                .map_or(am::ERROR_HANDLER, |extra| extra.error_handler);
+                            let handler = p.error_handler(am::UNDEFINED_FUNCTION);
                             reload!();
-                            let handler = p.vm.code.export(Mfa {
-                                module: handler,
-                                function: am::UNDEFINED_FUNCTION,
-                                arity: 3,
-                            });
                             if !handler.is_defined() {
                                 let args = x_slice!(mfa.arity);
                                 raise!(

@@ -208,7 +208,11 @@ pub unsafe fn call_fun(p: &mut Process, x: *mut Term, fun: Term, arity: usize) -
             }
             let wait = p.vm.code.wait_for_purge(module, p.id());
             return FunCall::Undefined(if wait == PurgeWait::None {
-                p.vm.code.error_handler(am::UNDEFINED_LAMBDA)
+                let handler = p.error_handler(am::UNDEFINED_LAMBDA);
+                if !handler.is_defined() {
+                    return FunCall::BifExit(BifExit::Error(Term::atom(am::UNDEF)));
+                }
+                handler
             } else {
                 // It calls the fun again when the purge is over, one way or the other: its turn
                 // ends here.

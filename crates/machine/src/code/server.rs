@@ -509,11 +509,6 @@ impl CodeServer {
         }
         self.locate(entry as usize, |location| location.mfa.function)
     }
-
-    /// The function of `error_handler`, with arity 3, that is called where code is missing.
-    pub fn error_handler(&self, function: Atom) -> &'static Export {
-        self.export(Mfa { module: am::ERROR_HANDLER, function, arity: 3 })
-    }
 }
 
 /// Resolves what external terms name through the code server.

@@ -245,6 +245,12 @@ impl Process {
         self.extra.get_or_insert_default()
     }
 
+    /// The function, with arity 3, of the process's error handler that is called where code is missing.
+    pub fn error_handler(&self, function: Atom) -> &'static Export {
+        let module = self.extra.as_ref().map_or(am::ERROR_HANDLER, |extra| extra.error_handler);
+        self.vm.code.export(Mfa { module, function, arity: 3 })
+    }
+
     /// Adds a task that runs between this turn and the next.
     pub fn add_task(&mut self, task: Task) {
         self.tasks.get_or_insert_default().push(task);
