@@ -220,6 +220,21 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             p.vm.timers.start(at_ns, Box::new(move |vm| timers_in_timers(vm, pid, 2)));
             Ok(Term::atom(am::OK))
         }
+        // Whoever handles the signals of the process does nothing else for so many milliseconds.
+        "proc_sig_block" => {
+            let (pid, ms) = pair_of(value).ok_or(BifExit::BADARG)?;
+            let (pid, time) = (pid.as_pid().ok_or(BifExit::BADARG)?, milliseconds(ms)?);
+            let sent = signal::send_call(
+                p.vm,
+                pid,
+                Box::new(move |_, process| {
+                    if process.is_some() {
+                        std::thread::sleep(time);
+                    }
+                }),
+            );
+            Ok(Term::bool(sent))
+        }
         // Senders never wait for each other: every process has what OTP calls buffers.
         "proc_sig_buffers" if value.as_bool() == Some(true) => Ok(Term::bool(true)),
         "binary" => {

@@ -17,8 +17,17 @@ use swarmrt_machine::code::cache::CodeCache;
 use swarmrt_machine::process::Priority;
 use swarmrt_machine::process::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::vm::Config;
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 
+/// The modules of OTP's system processes and their priorities, in the order in which they get their
+/// pids. The purger is the first, the collector the second.
+const SYSTEM_PROCESSES: [(&str, Priority); 5] = [
+    (PURGER, Priority::High),
+    ("erts_literal_area_collector", Priority::High),
+    ("erts_dirty_process_signal_handler", Priority::Normal),
+    ("erts_dirty_process_signal_handler", Priority::High),
+    ("erts_dirty_process_signal_handler", Priority::Max),
+];
 /// The process that looks for users of old code, by its registered name.
 const PURGER: &str = "erts_code_purger";
 /// How long the boot sleeps between two looks for that name.
@@ -351,15 +360,19 @@ impl Builder {
     /// Makes the processes that the code server needs, starts the schedulers, and waits until the
     /// purger has its name.
     fn start_system_processes(&self, vm: &'static Vm, first: Option<u64>) -> std::io::Result<()> {
-        let options = || SpawnOptions { priority: Priority::High, ..SpawnOptions::default() };
-        let others = [PURGER, "erts_literal_area_collector"].map(|name| Start::Apply {
-            module: Atom::new(name),
-            function: am::START,
-            args: Term::NIL,
-        });
-        let others: Vec<u64> =
-            others.into_iter().filter_map(|start| spawn(vm, None, start, options())).collect();
+        let start = |(name, priority): (&str, Priority)| {
+            let start =
+                Start::Apply { module: Atom::new(name), function: am::START, args: Term::NIL };
+            let off_heap = Some(atom!("off_heap"));
+            let options =
+                SpawnOptions { priority, message_queue_data: off_heap, ..SpawnOptions::default() };
+            spawn(vm, None, start, options)
+        };
+        let others: Vec<u64> = SYSTEM_PROCESSES.into_iter().filter_map(start).collect();
         let purger = others.first().copied();
+        if let Some(&collector) = others.get(1) {
+            vm.literal_area_collector.get_or_init(|| collector);
+        }
         vm.system_processes.get_or_init(|| first.into_iter().chain(others).collect());
         if !self.without_init && self.handles_os_signals {
             swarmrt_io::handle_os_signals(vm, self.interrupt)?;

@@ -19,7 +19,7 @@ pub use turns::collect_soon;
 
 use std::any::Any;
 use std::sync::Arc;
-use swarmrt_machine::process::run_state;
+use swarmrt_machine::process::{in_native, run_state};
 use swarmrt_machine::schedule::Errand;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::node::own_pid;
@@ -174,6 +174,23 @@ fn is_process_alive_2(p: &mut Process, pid: Term, reference: Term) -> BifResult 
 fn is_system_process(p: &mut Process, pid: Term) -> BifResult {
     let pid = own_pid(pid).ok_or(BifExit::BADARG)?;
     Ok(Term::bool(p.vm.is_system_process(pid)))
+}
+
+/// Looks at the signals of a process that is in a function on a dirty scheduler. Whoever sends a signal
+/// has done so already; OTP's processes for it, which alone may ask, do it for whoever asks them.
+#[bif("erts_internal:dirty_process_handle_signals/1")]
+fn dirty_process_handle_signals(p: &mut Process, pid: Term) -> BifResult {
+    let is_handler = p.initial.module == atom!("erts_dirty_process_signal_handler");
+    if !is_handler || !p.vm.is_system_process(p.id()) {
+        return Err(BifExit::NOTSUP);
+    }
+    let Some(pid) = own_pid(pid) else { return Ok(Term::bool(false)) };
+    let _guard = swarmrt_machine::pin();
+    Ok(Term::atom(match in_native::look_at_signals(p.vm, pid) {
+        None => atom!("noproc"),
+        Some(false) => am::NORMAL,
+        Some(true) => am::OK,
+    }))
 }
 
 #[bif("erts_internal:is_process_executing_dirty/1")]

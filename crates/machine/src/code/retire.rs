@@ -102,7 +102,7 @@ impl Retirement {
             state.under_way = true;
             // OTP's collector of literals only waits here, for processes that ask it whether all is
             // done.
-            if let Some(&collector) = vm.system_processes.get().and_then(|pids| pids.last()) {
+            if let Some(&collector) = vm.literal_area_collector.get() {
                 let news = Term::atom(atom!("copy_literals"));
                 signal::send_message(vm, Term::NONE, collector, news);
             }

@@ -57,13 +57,21 @@ fn attend(request: u64) {
     // SAFETY: the address is that of the box that `attend_soon` has given up; it is used once.
     let (vm, to) = *unsafe { Box::from_raw(request as *mut (&'static Vm, u64)) };
     let _guard = crate::vm::pin();
-    let Some(cell) = vm.processes.get(to) else { return };
+    look_at_signals(vm, to);
+}
+
+/// Looks at the signals of a process that is in a function. `None`: there is no such process;
+/// `Some(false)`: it is not in one. The caller is pinned, and is not that process.
+pub fn look_at_signals(vm: &'static Vm, of: u64) -> Option<bool> {
+    let cell = vm.processes.get(of)?;
     let _attending = cell.shared.in_native.keep_signals();
-    if cell.shared.in_native.is_entered() {
+    let is_in_function = cell.shared.in_native.is_entered();
+    if is_in_function {
         // SAFETY: the process is in a function, which uses its heap only; what else there is of it
         // is ours while we hold the lock, without which it does not leave the function.
         unsafe { attend_to(&mut *cell.process.get()) };
     }
+    Some(is_in_function)
 }
 
 /// Ends the process if a signal says so; answers questions otherwise. The caller is pinned.

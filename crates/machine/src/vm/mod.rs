@@ -155,6 +155,8 @@ pub struct Vm {
     engine: OnceLock<Box<dyn Engine>>,
     /// The processes without which the machine cannot go on; set when it is assembled.
     pub system_processes: OnceLock<Vec<u64>>,
+    /// The one of them that waits for literals that are freed.
+    pub literal_area_collector: OnceLock<u64>,
     next_ref: AtomicU64,
     pub unique_integers: unique::UniqueIntegers,
     extensions: Extensions,
@@ -249,6 +251,7 @@ impl Vm {
             sequential_tracer: crate::process::sequential::SystemTracer::default(),
             engine: OnceLock::new(),
             system_processes: OnceLock::new(),
+            literal_area_collector: OnceLock::new(),
             next_ref: AtomicU64::new(swarmrt_term::reference::first_count(world.started_os_ns())),
             world,
             unique_integers: unique::UniqueIntegers::new(

@@ -1,0 +1,41 @@
+%% The processes that the emulator starts, and what only they may ask for.
+-module(system_processes).
+-export([main/0]).
+
+main() ->
+    logger:set_primary_config(level, none),
+    erts_debug:set_internal_state(available_internal_state, true),
+    System = [P || P <- processes(), erts_internal:is_system_process(P), not lists:member(element(1, initial(P)), [erts_trace_cleaner, prim_file, socket_registry])],
+    io:format("~p~n", [[process_info(P, [initial_call, priority, message_queue_data, trap_exit]) || P <- System]]),
+    Handlers = [P || P <- System, initial(P) =:= {erts_dirty_process_signal_handler, start, 0}],
+    io:format("~p~n", [[asked(self()), asked(foo), blocked(), [handled(P) || P <- Handlers]]]).
+
+initial(P) -> element(2, process_info(P, initial_call)).
+
+asked(Pid) -> try erts_internal:dirty_process_handle_signals(Pid) catch error:Reason -> Reason end.
+
+%% Signals of a process are held up, and come in order.
+blocked() ->
+    P = spawn(fun() -> receive {go, From} -> From ! {self(), went} end end),
+    Sent = erts_debug:set_internal_state(proc_sig_block, {P, 10}),
+    P ! {go, self()},
+    receive {P, went} -> ok end,
+    Refused = [try erts_debug:set_internal_state(proc_sig_block, Bad) catch error:Reason -> Reason end || Bad <- [foo, {foo, 1}]],
+    [Sent, Refused].
+
+%% A handler looks at the signals of a process that is busy on a dirty scheduler, of one that is not, and of none.
+handled(Handler) ->
+    Busy = spawn(fun() -> erts_debug:dirty_cpu(wait, 100) end),
+    [Handler ! What || What <- [Busy, self(), garbage, {1, 2, 3, 4}]],
+    exit(Busy, kill),
+    M = monitor(process, Busy),
+    receive {'DOWN', M, process, Busy, _} -> ok end,
+    Handler ! Busy,
+    wait_until(fun() -> process_info(Handler, message_queue_len) =:= {message_queue_len, 0} end),
+    is_process_alive(Handler).
+
+wait_until(Done) ->
+    case Done() of
+        true -> ok;
+        false -> receive after 10 -> wait_until(Done) end
+    end.
