@@ -8,7 +8,21 @@ main() ->
     System = [P || P <- processes(), erts_internal:is_system_process(P), not lists:member(element(1, initial(P)), [erts_trace_cleaner, prim_file, socket_registry])],
     io:format("~p~n", [[process_info(P, [initial_call, priority, message_queue_data, trap_exit]) || P <- System]]),
     Handlers = [P || P <- System, initial(P) =:= {erts_dirty_process_signal_handler, start, 0}],
+    io:format("~p~n", [dirty_online()]),
     io:format("~p~n", [[asked(self()), asked(foo), blocked(), [handled(P) || P <- Handlers]]]).
+
+%% With one dirty scheduler for computing online, one process after the other is on it.
+dirty_online() ->
+    All = erlang:system_info(dirty_cpu_schedulers_online),
+    Set = fun(N) -> try erlang:system_flag(dirty_cpu_schedulers_online, N) catch error:Reason -> Reason end end,
+    Before = Set(1) =:= All,
+    wait_until(fun() -> erlang:system_info(dirty_cpu_schedulers_online) =:= 1 end),
+    Ps = [spawn_monitor(fun() -> erts_debug:dirty_cpu(wait, 20) end) || _ <- lists:seq(1, 5)],
+    Ended = [receive {'DOWN', M, process, P, Why} -> Why end || {P, M} <- Ps],
+    Refused = [Set(N) || N <- [0, erlang:system_info(dirty_cpu_schedulers) + 1, foo]],
+    Again = Set(All),
+    wait_until(fun() -> erlang:system_info(dirty_cpu_schedulers_online) =:= All end),
+    [Before, Ended, Refused, Again].
 
 initial(P) -> element(2, process_info(P, initial_call)).
 

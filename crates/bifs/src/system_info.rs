@@ -174,9 +174,10 @@ fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
         "all_schedulers_state" => {
             let (online, active) = (vm.schedulers.wanted_online(), vm.schedulers.online());
             let (dirty_cpu, dirty_io) = (vm.config.dirty_cpu, vm.config.dirty_io);
+            let dirty_online = vm.schedulers.dirty_cpu_online();
             let kinds = [
                 ("normal", count, online, active),
-                ("dirty_cpu", dirty_cpu, dirty_cpu, dirty_cpu),
+                ("dirty_cpu", dirty_cpu, dirty_online, dirty_online),
                 ("dirty_io", dirty_io, dirty_io, dirty_io),
             ];
             let kinds = kinds.map(|(kind, all, online, active)| {
@@ -196,7 +197,8 @@ fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
         "scheduler_id" => {
             number(swarmrt_machine::schedule::current_scheduler().map_or(0, |number| number + 1))
         }
-        "dirty_cpu_schedulers" | "dirty_cpu_schedulers_online" => number(vm.config.dirty_cpu),
+        "dirty_cpu_schedulers" => number(vm.config.dirty_cpu),
+        "dirty_cpu_schedulers_online" => number(vm.schedulers.dirty_cpu_online()),
         "dirty_io_schedulers" => number(vm.config.dirty_io),
         "scheduler_bind_type" => unbound,
         "scheduler_bindings" => p.tuple(&vec![unbound; count]),
@@ -558,12 +560,10 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
         "dirty_cpu_schedulers_online" => {
             let count = usize::try_from(integer()?)
                 .ok()
-                .filter(|count| (1..=vm.config.dirty_cpu).contains(count))
+                .filter(|&count| 0 < count && count <= vm.config.dirty_cpu)
+                .filter(|&count| count <= vm.schedulers.wanted_online())
                 .ok_or(BifExit::BADARG)?;
-            if count != vm.config.dirty_cpu {
-                return Err(BifExit::NOTSUP);
-            }
-            number(count)
+            number(vm.schedulers.set_dirty_cpu_online(count))
         }
         "fullsweep_after" => {
             let count = u32::try_from(integer()?).map_err(|_| BifExit::BADARG)?;

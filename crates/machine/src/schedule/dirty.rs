@@ -30,6 +30,8 @@ struct Queue {
     reserve: Vec<usize>,
     /// Threads in reserve that are to become a scheduler: thread and scheduler, each by its number.
     called_away: Vec<(usize, usize)>,
+    /// Only threads with lower numbers take processes.
+    online: usize,
     has_ended: bool,
 }
 
@@ -38,6 +40,11 @@ impl Queue {
     fn waits(&self, number: usize) -> bool {
         let called_away = self.called_away.iter().any(|(thread, _)| *thread == number);
         !called_away && (self.idle.contains(&number) || self.reserve.contains(&number))
+    }
+    /// Takes the thread that stopped last out of those that have nothing to do.
+    fn pop_idle(&mut self) -> Option<usize> {
+        let at = self.idle.iter().rposition(|&number| number < self.online)?;
+        Some(self.idle.remove(at))
     }
 }
 
@@ -66,7 +73,7 @@ impl DirtyPool {
     /// its number, from 0.
     pub fn new(threads: usize) -> DirtyPool {
         DirtyPool {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { online: threads, ..Queue::default() }),
             threads: (0..threads).map(|_| DirtyThread::default()).collect(),
         }
     }
@@ -77,6 +84,20 @@ impl DirtyPool {
     /// Threads that run a process.
     pub fn running(&self) -> usize {
         self.threads.iter().filter(|thread| thread.running.load(Ordering::Relaxed)).count()
+    }
+    /// Threads that take processes.
+    pub fn online(&self) -> usize {
+        self.queue.lock().online
+    }
+    /// Has only so many threads take processes from now on; how many did before.
+    pub fn set_online(&self, count: usize) -> usize {
+        let mut queue = self.queue.lock();
+        let before = std::mem::replace(&mut queue.online, count);
+        for _ in 0..queue.cells.len() {
+            let Some(number) = queue.pop_idle() else { break };
+            self.threads[number].called.notify_one();
+        }
+        before
     }
     /// Processes that wait for a thread.
     pub fn len(&self) -> usize {
@@ -95,7 +116,7 @@ impl DirtyPool {
     pub fn push(&self, cell: usize) {
         let mut queue = self.queue.lock();
         queue.cells.push_back(cell);
-        let idle = queue.idle.pop();
+        let idle = queue.pop_idle();
         drop(queue);
         if let Some(number) = idle {
             self.threads[number].called.notify_one();
@@ -115,8 +136,16 @@ impl DirtyPool {
                 return Work::End;
             }
             // Somebody busy may have been here before one that was called.
-            if let Some(cell) = queue.cells.pop_front() {
+            if number < queue.online
+                && let Some(cell) = queue.cells.pop_front()
+            {
                 return Work::Process(cell);
+            }
+            // It was called, and is not online any more.
+            if !queue.cells.is_empty()
+                && let Some(other) = queue.pop_idle()
+            {
+                self.threads[other].called.notify_one();
             }
             queue.idle.push(number);
             free_spare();
@@ -138,7 +167,7 @@ impl DirtyPool {
     /// the thread's number; `None` when none is idle.
     pub fn reserve(&self) -> Option<usize> {
         let mut queue = self.queue.lock();
-        let number = queue.idle.pop()?;
+        let number = queue.pop_idle()?;
         queue.reserve.push(number);
         Some(number)
     }
@@ -147,7 +176,7 @@ impl DirtyPool {
     pub fn reserve_of_many(&self) -> Option<usize> {
         const LEFT_MIN: usize = 3;
         let mut queue = self.queue.lock();
-        let number = if queue.idle.len() > LEFT_MIN { queue.idle.pop()? } else { return None };
+        let number = if queue.idle.len() > LEFT_MIN { queue.pop_idle()? } else { return None };
         queue.reserve.push(number);
         Some(number)
     }
@@ -241,6 +270,30 @@ mod tests {
         assert_eq!(most, Some(ROUNDS as u64), "one at a time is for one thread");
         (0..THREADS).for_each(|_| pool.push(0));
         wait(&|| pool.len() == 0);
+    }
+
+    #[test]
+    fn threads_that_are_not_online_take_nothing() {
+        let pool = Arc::new(DirtyPool::new(2));
+        assert_eq!((pool.set_online(1), pool.online()), (2, 1));
+        let (send, done) = std::sync::mpsc::channel();
+        let second = {
+            let pool = pool.clone();
+            std::thread::spawn(move || send.send(pool.take(1)).expect("somebody listens"))
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while pool.queue.lock().idle.is_empty() {
+            assert!(Instant::now() < deadline, "the thread does not become idle");
+            std::thread::yield_now();
+        }
+        pool.push(7);
+        assert_eq!((pool.reserve(), pool.len()), (None, 1));
+        assert!(done.try_recv().is_err());
+        assert_eq!(pool.take(0), Work::Process(7), "the first is online");
+        pool.push(8);
+        assert_eq!(pool.set_online(2), 1);
+        assert_eq!(done.recv(), Ok(Work::Process(8)));
+        second.join().expect("it does not panic");
     }
 
     #[test]

@@ -222,6 +222,14 @@ impl Schedulers {
             .collect();
         (normal, [self.dirty_cpu.running(), self.dirty_io.running()])
     }
+    /// Dirty schedulers for computing that take processes.
+    pub fn dirty_cpu_online(&self) -> usize {
+        self.dirty_cpu.online()
+    }
+    /// Has only so many of them take processes from now on; how many did before.
+    pub fn set_dirty_cpu_online(&self, count: usize) -> usize {
+        self.dirty_cpu.set_online(count)
+    }
     /// Processes that wait for a dirty scheduler: for computing, for input and output.
     pub fn dirty_queue_lengths(&self) -> [usize; 2] {
         [self.dirty_cpu.len(), self.dirty_io.len()]
