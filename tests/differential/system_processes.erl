@@ -1,11 +1,11 @@
-%% The processes that the emulator starts, and what only they may ask for.
+%% The processes of the system, and what only they may ask for.
 -module(system_processes).
 -export([main/0]).
 
 main() ->
     logger:set_primary_config(level, none),
     erts_debug:set_internal_state(available_internal_state, true),
-    System = [P || P <- processes(), erts_internal:is_system_process(P), not lists:member(element(1, initial(P)), [erts_trace_cleaner, prim_file, socket_registry])],
+    System = [P || P <- processes(), erts_internal:is_system_process(P), initial(P) =/= {erts_trace_cleaner, start, 0}],
     io:format("~p~n", [[process_info(P, [initial_call, priority, message_queue_data, trap_exit]) || P <- System]]),
     Handlers = [P || P <- System, initial(P) =:= {erts_dirty_process_signal_handler, start, 0}],
     io:format("~p~n", [dirty_online()]),

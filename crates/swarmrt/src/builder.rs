@@ -373,7 +373,9 @@ impl Builder {
         if let Some(&collector) = others.get(1) {
             vm.literal_area_collector.get_or_init(|| collector);
         }
-        vm.system_processes.get_or_init(|| first.into_iter().chain(others).collect());
+        for pid in first.into_iter().chain(others) {
+            vm.system_processes.add(pid);
+        }
         if !self.without_init && self.handles_os_signals {
             swarmrt_io::handle_os_signals(vm, self.interrupt)?;
         }

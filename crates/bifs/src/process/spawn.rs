@@ -340,5 +340,8 @@ fn spawn_request_abandon(p: &mut Process, reference: Term) -> BifResult {
 
 #[bif("erts_internal:spawn_system_process/3")]
 fn spawn_system_process(p: &mut Process, module: Term, function: Term, args: Term) -> BifResult {
-    spawn_3(p, module, function, args)
+    let start = start_of(module, function, args)?;
+    let vm = p.vm;
+    let options = SpawnOptions::default();
+    spawned(spawn_announced(vm, Some(p), start, options, |_, pid| vm.system_processes.add(pid)))
 }

@@ -123,6 +123,28 @@ pub type SuspendHook = fn(&mut Process, bool);
 /// `None` for wrong options.
 pub type SpawnOptionsReader = fn(&Vm, Term) -> Option<(crate::process::spawn::SpawnOptions, bool)>;
 
+/// A few processes that every process compares itself with when it ends.
+#[derive(Default)]
+pub struct SystemProcesses([AtomicU64; 16]);
+
+impl SystemProcesses {
+    /// Pids are kept by their number plus one: 0 is a free place.
+    fn mark(pid: u64) -> u64 {
+        pid + 1
+    }
+    /// Adds a process. Where there is no place left it is as any other.
+    pub fn add(&self, pid: u64) {
+        let add = |place: &AtomicU64| {
+            place.compare_exchange(0, Self::mark(pid), Ordering::Release, Ordering::Relaxed).is_ok()
+        };
+        let _ = self.0.iter().any(add);
+    }
+    fn contains(&self, pid: u64) -> bool {
+        let taken = self.0.iter().map(|place| place.load(Ordering::Acquire));
+        taken.take_while(|&mark| mark != 0).any(|mark| mark == Self::mark(pid))
+    }
+}
+
 /// Names the nodes whose pids, ports and references are anywhere in the machine. A built-in that asks
 /// waits for it, and is called again.
 pub type ReferredNodes = fn(&mut crate::Process) -> Result<Vec<Atom>, crate::BifExit>;
@@ -153,8 +175,8 @@ pub struct Vm {
     pub breakpoints: crate::code::breakpoints::Breakpoints,
     pub sequential_tracer: crate::process::sequential::SystemTracer,
     engine: OnceLock<Box<dyn Engine>>,
-    /// The processes without which the machine cannot go on; set when it is assembled.
-    pub system_processes: OnceLock<Vec<u64>>,
+    /// The processes without which the machine cannot go on.
+    pub system_processes: SystemProcesses,
     /// The one of them that waits for literals that are freed.
     pub literal_area_collector: OnceLock<u64>,
     next_ref: AtomicU64,
@@ -250,7 +272,7 @@ impl Vm {
             breakpoints: Default::default(),
             sequential_tracer: crate::process::sequential::SystemTracer::default(),
             engine: OnceLock::new(),
-            system_processes: OnceLock::new(),
+            system_processes: SystemProcesses::default(),
             literal_area_collector: OnceLock::new(),
             next_ref: AtomicU64::new(swarmrt_term::reference::first_count(world.started_os_ns())),
             world,
@@ -440,7 +462,7 @@ impl Vm {
     }
     /// Whether the pid with this number is one of [`Vm::system_processes`].
     pub fn is_system_process(&self, pid: u64) -> bool {
-        self.system_processes.get().is_some_and(|pids| pids.contains(&pid))
+        self.system_processes.contains(pid)
     }
     /// Whether [`Vm::halt`] was called.
     pub fn is_halting(&self) -> bool {
