@@ -209,10 +209,13 @@ fn look(process: &mut Process) -> OfProcess {
     OfProcess { references, specifications, monitored }
 }
 
+/// How often somebody refers to a node in which ways.
+type Ways = BTreeMap<&'static str, usize>;
+
 /// All that refers to other nodes.
 #[derive(Default)]
 struct Census {
-    nodes: BTreeMap<Incarnation, Vec<(Referrer, BTreeMap<&'static str, usize>)>>,
+    nodes: BTreeMap<Incarnation, Vec<(Referrer, Ways)>>,
     /// Which processes monitor which nodes, and how often.
     monitored: Vec<(Atom, u64, usize)>,
 }

@@ -290,11 +290,11 @@ mod tests {
         let mut nodes: AtomMap<Arc<Node>> = names.into_iter().zip(made).collect();
         let used = nodes[&names[2]].clone();
         nodes[&names[3]].state.lock().status = Status::Pending;
-        forget_idle(&mut nodes, 61 * SECOND_NS);
+        forget_idle(&mut nodes, 61 * SECOND_NS, KEPT_NS);
         let kept = names.map(|name| nodes.contains_key(&name));
         assert_eq!(kept, [false, true, true, true]);
         drop(used);
-        forget_idle(&mut nodes, 71 * SECOND_NS);
+        forget_idle(&mut nodes, 71 * SECOND_NS, KEPT_NS);
         assert_eq!(names.map(|name| nodes.contains_key(&name)), [false, false, false, true]);
     }
 }
