@@ -19,7 +19,7 @@ pub(crate) fn index_of(index: Term, count: usize) -> Result<usize, BifExit> {
 }
 
 /// The largest integer that OTP holds in a word; ours has two bits more.
-const OTP_SMALL_MAX: i64 = (1 << 59) - 1;
+pub(crate) const OTP_SMALL_MAX: i64 = (1 << 59) - 1;
 
 /// A number from 0 that fits the machine's sizes.
 pub(crate) fn size_of(term: Term) -> Result<usize, BifExit> {

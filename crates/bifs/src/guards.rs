@@ -1,10 +1,12 @@
 //! Guard built-ins of `erlang`: type tests, comparison, booleans, and reading parts of terms.
 
-use crate::args::{badarg, index_of};
+use crate::args::{OTP_SMALL_MAX, badarg, index_of};
 use std::cmp::Ordering;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::release::{self, Release};
-use swarmrt_term::{Alloc, NodeInfo, Record, Term, Tuple, am, compare, equal, equal_exact, map};
+use swarmrt_term::{
+    Alloc, Atom, NodeInfo, Record, Term, Tuple, am, compare, equal, equal_exact, map,
+};
 
 macro_rules! type_tests {
     ($($name:literal $function:ident $test:expr;)*) => {$(
@@ -55,6 +57,21 @@ fn is_integer_within(_p: &mut Process, term: Term, low: Term, high: Term) -> Bif
         return Err(BifExit::BADARG);
     }
     Ok(Term::bool(term.is_integer() && compare(low, term).is_le() && compare(term, high).is_le()))
+}
+
+/// What the instruction `bs_add` computes, which compilers before OTP 25 write: the sum of two sizes of
+/// parts of a binary, the second in units of so many bits or bytes.
+#[bif("erts_internal:bs_add/3", guard, unlisted)]
+fn bs_add(_p: &mut Process, a: Term, b: Term, unit: Term) -> BifResult {
+    let failure = |reason: Atom| BifExit::WithoutTop(Term::atom(reason));
+    let size = |term: Term| match (term.as_small(), term.as_big()) {
+        (Some(size), _) if size >= 0 => Ok(size),
+        (None, Some(big)) if !big.is_negative() => Err(failure(am::SYSTEM_LIMIT)),
+        _ => Err(failure(am::BADARG)),
+    };
+    let (a, b, unit) = (size(a)?, size(b)?, size(unit)?);
+    let sum = b.checked_mul(unit).and_then(|size| size.checked_add(a));
+    sum.filter(|&sum| sum <= OTP_SMALL_MAX).map(Term::small).ok_or(failure(am::SYSTEM_LIMIT))
 }
 
 #[bif("erlang:is_record/2", guard)]

@@ -6,7 +6,7 @@ use crate::decode::{Op, Operand};
 use crate::error::BeamError;
 use crate::genop::Opcode;
 use crate::instr::*;
-use swarmrt_term::Atom;
+use swarmrt_term::{Atom, Mfa, atom};
 
 /// A number of bits that a bitstring is compared with; clamped to one that no bitstring has, so
 /// that sums stay in range.
@@ -37,6 +37,23 @@ impl<L: Linker> Specialiser<'_, L> {
     pub(super) fn no_size(&mut self, dst: &Operand) {
         let value = self.src(&Operand::Int(0));
         self.emit(Instr::Move { src: value, dst: Self::dst(dst) });
+    }
+    /// `bs_add`: a size, and another times a unit. Only the check of the operands matters where a
+    /// binary is built with it.
+    pub(super) fn size_sum(&mut self, op: &Op) -> Build {
+        let args = &op.args;
+        let mfa = Mfa { module: atom!("erts_internal"), function: atom!("bs_add"), arity: 3 };
+        let Some(bif) = self.linker.bif(mfa).filter(|&bif| self.linker.is_guard(bif)) else {
+            return Err(BeamError::missing_guard_bif("erts_internal", "bs_add", 3, op.offset));
+        };
+        let sources = [&args[1], &args[2], &args[3]].map(|operand| self.src(operand));
+        let sources = self.table(sources);
+        self.emit(Instr::Bif3 { bif, dst: Self::dst(&args[4]), args: sources });
+        let fail = label(&args[0]);
+        if fail != 0 {
+            self.jump(Instr::Fail { target: fail });
+        }
+        Ok(())
     }
     /// The construction of a binary as compilers before OTP 25 wrote it, one instruction a segment,
     /// becomes one plan; the size given up front is not needed for it.

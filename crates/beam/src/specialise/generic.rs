@@ -523,9 +523,9 @@ impl<L: Linker> Specialiser<'_, L> {
                 return self.construction(ops, at);
             }
             _ if op.opcode.traits().fills_binary => return self.continuation(ops, at),
+            G::BsAdd => self.size_sum(op)?,
             // Sizes are added up again when the binary is built; here the register only has to hold
             // a term.
-            G::BsAdd => self.no_size(&args[4]),
             G::BsUtf8Size | G::BsUtf16Size => self.no_size(&args[2]),
             _ => self.binary_op(op)?,
         }
