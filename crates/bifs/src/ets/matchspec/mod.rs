@@ -208,10 +208,6 @@ impl Program {
         });
         decided.unwrap_or(Decision { message: Term::bool(false), ..Decision::TOLD })
     }
-    /// What it was compiled from.
-    pub fn source(&self) -> Term {
-        self.source.term
-    }
 
     /// Whether the specification answers `true`.
     pub fn says_true(&self, p: &mut Process, term: Term) -> bool {
