@@ -39,16 +39,13 @@ main() ->
     io:format("~p~n", [erlang:trace_info(Other, flags)]),
     erlang:trace(ports, false, [all]),
     % A port as tracer is given the external format.
-    File = "port_tracing." ++ os:getpid(),
-    To = open_port({spawn, "cat > " ++ File}, [binary]),
+    To = open_port({spawn, "cat"}, [binary, {packet, 2}]),
     Traced = spawn(fun() -> receive go -> self() ! hello end, receive never -> ok end end),
     1 = erlang:trace(Traced, true, [send, {tracer, To}]),
     io:format("~p~n", [erlang:trace_info(Traced, tracer) =:= {tracer, To}]),
     Traced ! go,
-    Expected = term_to_binary({trace, Traced, send, hello, Traced}),
-    wait_until(fun() -> file:read_file(File) =:= {ok, Expected} end),
-    catch port_close(To),
-    file:delete(File),
+    receive {To, {data, Bytes}} -> io:format("~p~n", [binary_to_term(Bytes) =:= {trace, Traced, send, hello, Traced}]) end,
+    port_close(To),
     io:format("~p~n", [erlang:trace_info(Traced, tracer)]).
 
 show(Tracer, Port) ->
@@ -64,4 +61,3 @@ collect(Events) ->
     receive {get, From} -> From ! {events, lists:reverse(Events)}, collect([]);
             Event -> collect([Event | Events]) end.
 catch_error(Fun) -> try Fun() catch error:Reason -> {error, Reason} end.
-wait_until(Fun) -> case Fun() of true -> ok; false -> timer:sleep(1), wait_until(Fun) end.

@@ -162,6 +162,8 @@ mod tests {
             Box::new(Script { outcomes: Vec::new(), ran: Vec::new() })
         }
         fn loaded(&self, _: &ModuleCode) {}
+        fn set_breakpoint(&self, _: &Vm, _: &ModuleCode, _: usize, _: bool) {}
+        fn forget_machine_code(&self, _: &Vm, _: Option<&ModuleCode>) {}
         fn has_machine_code(&self) -> bool {
             false
         }
