@@ -400,7 +400,9 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         if reds <= 0 && !STEP {
                             turn_over!($arity);
                         }
-                        code = cell_code(target.sub(1));
+                        if !STEP {
+                            code = cell_code(target.sub(1));
+                        }
                         continue 'exec;
                     }};
                 }
@@ -866,6 +868,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         code = cell_code(target.sub(1));
                         continue 'exec;
                     }
+                    code = interpreted;
                 }
 
                 loop {
