@@ -295,7 +295,7 @@ impl MatchProgram for CallProgram {
     }
 }
 
-/// The options of `trace_pattern`, and whether `global` is one.
+/// Notes the options of `trace_pattern` in `wanted`; `None` for wrong ones.
 fn pattern_options(p: &Process, list: Term, wanted: &mut TracePattern) -> Option<()> {
     let mut global = false;
     for option in list_of(list).ok()? {

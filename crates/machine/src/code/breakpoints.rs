@@ -94,6 +94,10 @@ pub struct Point {
 }
 
 impl Point {
+    /// Of a session that wants nothing (yet).
+    fn empty(session: u32) -> Point {
+        Point { session, ..Point::default() }
+    }
     fn is_empty(&self) -> bool {
         self.call.is_none()
             && self.meta.is_none()
@@ -114,30 +118,18 @@ pub enum Switch {
     Pause,
 }
 
-/// Something that can rest for a while.
-trait Pausable: Default {
-    fn pause(&self);
-}
-
-impl Pausable for Counter {
-    fn pause(&self) {
-        self.is_paused.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Pausable for Measure {
-    fn pause(&self) {
-        self.is_paused.store(true, Ordering::Relaxed);
-    }
-}
-
 impl Switch {
-    fn apply<T: Pausable>(self, counted: &mut Option<Arc<T>>) {
+    /// Changes what counts or measures; `is_paused` is its flag for resting.
+    fn apply<T: Default>(self, counted: &mut Option<Arc<T>>, is_paused: fn(&T) -> &AtomicBool) {
         match self {
             Switch::Off => *counted = None,
             Switch::On => *counted = Some(Arc::default()),
             Switch::Restart => *counted = counted.take().map(|_| Arc::default()),
-            Switch::Pause => counted.iter().for_each(|counted| counted.pause()),
+            Switch::Pause => {
+                counted
+                    .iter()
+                    .for_each(|counted| is_paused(counted).store(true, Ordering::Relaxed));
+            }
         }
     }
 }
@@ -173,13 +165,13 @@ impl TracePattern {
             point.meta = (self.switch != Switch::Off).then(|| (self.pattern.clone(), tracer));
         }
         if self.count {
-            self.switch.apply(&mut point.count);
+            self.switch.apply(&mut point.count, |count| &count.is_paused);
         }
         if self.time {
-            self.switch.apply(&mut point.time);
+            self.switch.apply(&mut point.time, |time| &time.is_paused);
         }
         if self.memory {
-            self.switch.apply(&mut point.memory);
+            self.switch.apply(&mut point.memory, |memory| &memory.is_paused);
         }
     }
 }
@@ -330,7 +322,7 @@ impl Breakpoints {
         let mut points = all.get(&(ip as usize)).map_or(Vec::new(), |known| known.points.clone());
         let was = !points.is_empty();
         let at = points.iter().position(|point| point.session == session).unwrap_or_else(|| {
-            points.push(Point { session, ..Point::default() });
+            points.push(Point::empty(session));
             points.len() - 1
         });
         change(&mut points[at]);
@@ -487,7 +479,7 @@ impl Vm {
             let is_there = self.breakpoints.at(entry).is_some();
             if is_global {
                 if is_there {
-                    let clear = |point: &mut Point| *point = Point { session, ..Point::default() };
+                    let clear = |point: &mut Point| *point = Point::empty(session);
                     self.change_breakpoint(module, number, session, clear);
                 }
             } else if is_there || wanted.switch == Switch::On {
@@ -533,7 +525,7 @@ impl Vm {
 
     /// Forgets what a session wants of a breakpoint.
     fn clear_breakpoint(&'static self, known: &Breakpoint, session: u32) {
-        let clear = |point: &mut Point| *point = Point { session, ..Point::default() };
+        let clear = |point: &mut Point| *point = Point::empty(session);
         if let Place::Export { export, .. } = &*known.place {
             return self.change_export_breakpoint(export, session, clear);
         }

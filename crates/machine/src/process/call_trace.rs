@@ -246,7 +246,8 @@ impl Process {
             FrameKind::Measured => self.measure_return(self.heap.stop),
             FrameKind::TailCall => {
                 // SAFETY: two terms stand behind the cell of such a frame.
-                let [_, frame] = unsafe { *self.heap.stop.cast::<[Term; 2]>() };
+                let [_, frame] =
+                    unsafe { *self.heap.stop.cast::<[Term; FrameKind::TailCall.words()]>() };
                 return kind.words() + frame.as_small().unwrap_or_default() as usize;
             }
         }

@@ -58,15 +58,19 @@ impl PortTraces {
             Some(port) => change(state.by_port.entry(port.raw()).or_default()),
             None => change(&mut state.new),
         };
+        self.changed(&mut state);
+        result
+    }
+    fn changed(&self, state: &mut State) {
         state.by_port.retain(|_, trace| trace.is_on());
         self.is_on.store(state.new.is_on() || !state.by_port.is_empty(), Ordering::Relaxed);
-        result
     }
     /// Ends what a session traces.
     pub fn end_session(&self, session: u32) {
         let mut state = self.state.lock();
         state.new.end(session);
         state.by_port.values_mut().for_each(|trace| trace.end(session));
+        self.changed(&mut state);
     }
 }
 
