@@ -9,7 +9,8 @@ start(httpd) ->
     ok = filelib:ensure_dir(filename:join(Root, "hello")),
     ok = file:write_file(filename:join(Root, "hello"), "hello, world\n"),
     {ok, Server} = inets:start(httpd, [{port, 0}, {server_name, "bench"}, {server_root, Root}, {document_root, Root},
-                                       {bind_address, {127, 0, 0, 1}}, {max_clients, 1000},
+                                       {bind_address, {127, 0, 0, 1}}, {socket_type, {ip_comm, [{nodelay, true}]}},
+                                       {max_clients, 1000},
                                        {keep_alive_timeout, 60}, {max_keep_alive_request, 100000000}]),
     [{port, Port}] = httpd:info(Server, [port]),
     serve(Port);
