@@ -18,10 +18,20 @@ main() ->
     io:format("~p~n", [length([ok || _ <- lists:seq(1, 300), {error, enoent} <- [file:read_file(filename:join(Folder, "none"))]])]),
     [ok = write(Name, integer_to_binary(N)) || {N, Name} <- lists:enumerate(Names)],
     io:format("~p~n", [[receive {Name, What} -> What end || Name <- Names]]),
+    %% The same where processes wait for every scheduler all the time.
+    Busy = [spawn_link(fun spin/0) || _ <- lists:seq(1, 2 * erlang:system_info(schedulers))],
+    [spawn_link(fun() -> Self ! {Name, read(Name)} end) || Name <- Names],
+    io:format("~p~n", [receive {_, TooEarly} -> TooEarly after 100 -> nothing_yet end]),
+    io:format("~p~n", [rounds(50, spawn_link(fun echo/0))]),
+    [ok = write(Name, integer_to_binary(N)) || {N, Name} <- lists:enumerate(Names)],
+    io:format("~p~n", [[receive {Name, What} -> What end || Name <- Names]]),
+    [begin unlink(Pid), exit(Pid, kill) end || Pid <- Busy],
     %% Readers and writers, each with something to do for others in between.
     Workers = [spawn_monitor(fun() -> exit(work(Folder, N, 100)) end) || N <- lists:seq(1, 8)],
     io:format("~p~n", [[receive {'DOWN', Ref, process, Pid, Why} -> Why end || {Pid, Ref} <- Workers]]),
     ok = file:del_dir_r(Folder).
+
+spin() -> spin().
 
 read(Name) ->
     {ok, File} = file:open(Name, [read, raw, binary]),

@@ -5,7 +5,6 @@ use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 use swarmrt_beam::instr::{ExportPtr, Src};
 use swarmrt_engine::layout;
 use swarmrt_heap::process_heap::SLACK_WORDS;
-use swarmrt_machine::bif::BifKind;
 use swarmrt_term::{Subtag, Term};
 
 impl Emitter<'_> {
@@ -131,7 +130,7 @@ impl Emitter<'_> {
     /// The result of the built-in of the instruction at `at` is in X\[0\].
     fn bif_result(&mut self, at: u32, bif: u16, arity: u16) {
         let entry = self.bifs.get(bif);
-        if matches!(entry.kind, BifKind::DirtyIo | BifKind::DirtyCpu) {
+        if entry.kind.is_dirty() {
             return self.result_of(at, self.assists.call_bif as usize);
         }
         self.word(R12, entry.function as usize as u64);

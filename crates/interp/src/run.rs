@@ -13,7 +13,6 @@ use swarmrt_engine::runtime::operations::{self, FunCall, Op};
 use swarmrt_engine::runtime::{binaries, bit_syntax, records};
 use swarmrt_engine::state::{Exit, NativeState, Registers, SCRATCH_WORDS};
 use swarmrt_heap::process_heap::SLACK_WORDS;
-use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::code::Export;
 use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::process::exception::Top;
@@ -614,11 +613,11 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         p.ip = ip;
                         let result = if let Some(result) = p.result_at_hand.take() {
                             result
-                        } else if let kind @ (BifKind::DirtyIo | BifKind::DirtyCpu) = $kind {
+                        } else if let Some(outcome) = Outcome::for_kind($kind) {
                             p.saved.save(x_slice!(arity));
                             p.ip = ip;
                             p.is_past_breakpoint = is_past_breakpoint!();
-                            leave!(if kind == BifKind::DirtyIo { Outcome::DirtyIo } else { Outcome::DirtyCpu });
+                            leave!(outcome);
                         } else {
                             let $args: &[Term] = x_slice!(arity);
                             $call

@@ -107,7 +107,7 @@ fn eof_or(p: &mut Process, result: std::io::Result<Option<Term>>) -> BifResult {
     }
 }
 
-#[bif("prim_file:open_nif/2", dirty_io)]
+#[bif("prim_file:open_nif/2", brief_io)]
 fn open_nif(p: &mut Process, name: Term, modes: Term) -> BifResult {
     let name = path_bytes(name)?;
     let (mut read, mut write, mut append, mut exclusive, mut sync, mut directory) =
@@ -172,7 +172,7 @@ fn file_desc_to_ref_nif(p: &mut Process, descriptor: Term) -> BifResult {
     ok(p, reference)
 }
 
-#[bif("prim_file:close_nif/1", dirty_io)]
+#[bif("prim_file:close_nif/1", brief_io)]
 fn close_nif(p: &mut Process, file: Term) -> BifResult {
     if !file.is_reference() {
         return Err(BifExit::BADARG);
@@ -182,12 +182,12 @@ fn close_nif(p: &mut Process, file: Term) -> BifResult {
         None => error(p, "einval"),
     }
 }
-#[bif("prim_file:delayed_close_nif/1", dirty_io)]
+#[bif("prim_file:delayed_close_nif/1", brief_io)]
 fn delayed_close_nif(p: &mut Process, file: Term) -> BifResult {
     close_nif(p, file)
 }
 
-#[bif("prim_file:read_nif/2", dirty_io)]
+#[bif("prim_file:read_nif/2", brief_io)]
 fn read_nif(p: &mut Process, file: Term, size: Term) -> BifResult {
     let open = open_file!(p, file);
     let size = size!(p, size);
@@ -216,7 +216,7 @@ fn vector_bytes(vector: Term) -> Result<Vec<u8>, BifExit> {
     Ok(bytes)
 }
 
-#[bif("prim_file:write_nif/2", dirty_io)]
+#[bif("prim_file:write_nif/2", brief_io)]
 fn write_nif(p: &mut Process, file: Term, vector: Term) -> BifResult {
     let open = open_file!(p, file);
     let bytes = vector_bytes(vector)?;
@@ -225,7 +225,7 @@ fn write_nif(p: &mut Process, file: Term, vector: Term) -> BifResult {
     done(p, result)
 }
 
-#[bif("prim_file:pread_nif/3", dirty_io)]
+#[bif("prim_file:pread_nif/3", brief_io)]
 fn pread_nif(p: &mut Process, file: Term, offset: Term, size: Term) -> BifResult {
     let open = open_file!(p, file);
     let size = size!(p, size);
@@ -245,7 +245,7 @@ fn pread_nif(p: &mut Process, file: Term, offset: Term, size: Term) -> BifResult
     eof_or(p, result)
 }
 
-#[bif("prim_file:pwrite_nif/3", dirty_io)]
+#[bif("prim_file:pwrite_nif/3", brief_io)]
 fn pwrite_nif(p: &mut Process, file: Term, offset: Term, vector: Term) -> BifResult {
     let open = open_file!(p, file);
     let offset = size!(p, offset) as u64;
@@ -254,7 +254,7 @@ fn pwrite_nif(p: &mut Process, file: Term, offset: Term, vector: Term) -> BifRes
     done(p, result)
 }
 
-#[bif("prim_file:seek_nif/3", dirty_io)]
+#[bif("prim_file:seek_nif/3", brief_io)]
 fn seek_nif(p: &mut Process, file: Term, mark: Term, offset: Term) -> BifResult {
     let open = open_file!(p, file);
     let offset = offset.as_small().ok_or(BifExit::BADARG)?;
@@ -284,7 +284,7 @@ fn sync_nif(p: &mut Process, file: Term, data_only: Term) -> BifResult {
     done(p, result)
 }
 
-#[bif("prim_file:truncate_nif/1", dirty_io)]
+#[bif("prim_file:truncate_nif/1", brief_io)]
 fn truncate_nif(p: &mut Process, file: Term) -> BifResult {
     let open = open_file!(p, file);
     let result = (&open.file).stream_position().and_then(|position| open.file.set_len(position));
@@ -305,7 +305,7 @@ fn allocate_nif(p: &mut Process, file: Term, offset: Term, length: Term) -> BifR
     done(p, result)
 }
 
-#[bif("prim_file:advise_nif/4", dirty_io)]
+#[bif("prim_file:advise_nif/4", brief_io)]
 fn advise_nif(p: &mut Process, file: Term, offset: Term, length: Term, advice: Term) -> BifResult {
     let open = open_file!(p, file);
     let (offset, length) = (size!(p, offset), size!(p, length));
@@ -336,7 +336,7 @@ fn get_handle_nif(p: &mut Process, file: Term) -> BifResult {
 
 /// A header of two big-endian words, size and position, at `offset`; and the data that it points
 /// at.
-#[bif("prim_file:ipread_s32bu_p32bu_nif/3", dirty_io)]
+#[bif("prim_file:ipread_s32bu_p32bu_nif/3", brief_io)]
 fn ipread_s32bu_p32bu_nif(p: &mut Process, file: Term, offset: Term, size_max: Term) -> BifResult {
     let open = open_file!(p, file);
     let (offset, size_max) = (size!(p, offset) as u64, size!(p, size_max));
@@ -367,7 +367,7 @@ fn ipread_s32bu_p32bu_nif(p: &mut Process, file: Term, offset: Term, size_max: T
     ok(p, result)
 }
 
-#[bif("prim_file:read_file_nif/1", dirty_io)]
+#[bif("prim_file:read_file_nif/1", brief_io)]
 fn read_file_nif(p: &mut Process, name: Term) -> BifResult {
     let name = path_bytes(name)?;
     match std::fs::read(as_path(&name)) {
@@ -420,7 +420,7 @@ fn file_info(p: &mut Process, metadata: &std::fs::Metadata, path: Option<&[u8]>)
     p.tuple(&fields)
 }
 
-#[bif("prim_file:read_info_nif/2", dirty_io)]
+#[bif("prim_file:read_info_nif/2", brief_io)]
 fn read_info_nif(p: &mut Process, name: Term, follow: Term) -> BifResult {
     let name = path_bytes(name)?;
     let metadata = if follow.as_small() == Some(0) {
@@ -434,7 +434,7 @@ fn read_info_nif(p: &mut Process, name: Term, follow: Term) -> BifResult {
     }
 }
 
-#[bif("prim_file:read_handle_info_nif/1", dirty_io)]
+#[bif("prim_file:read_handle_info_nif/1", brief_io)]
 fn read_handle_info_nif(p: &mut Process, file: Term) -> BifResult {
     let open = open_file!(p, file);
     match open.file.metadata() {
@@ -443,7 +443,7 @@ fn read_handle_info_nif(p: &mut Process, file: Term) -> BifResult {
     }
 }
 
-#[bif("prim_file:list_dir_nif/1", dirty_io)]
+#[bif("prim_file:list_dir_nif/1", brief_io)]
 fn list_dir_nif(p: &mut Process, name: Term) -> BifResult {
     let name = path_bytes(name)?;
     let entries = std::fs::read_dir(as_path(&name)).and_then(|entries| {
@@ -461,7 +461,7 @@ fn list_dir_nif(p: &mut Process, name: Term) -> BifResult {
     }
 }
 
-#[bif("prim_file:read_link_nif/1", dirty_io)]
+#[bif("prim_file:read_link_nif/1", brief_io)]
 fn read_link_nif(p: &mut Process, name: Term) -> BifResult {
     let name = path_bytes(name)?;
     match std::fs::read_link(as_path(&name)) {
@@ -473,17 +473,17 @@ fn read_link_nif(p: &mut Process, name: Term) -> BifResult {
     }
 }
 
-#[bif("prim_file:make_hard_link_nif/2", dirty_io)]
+#[bif("prim_file:make_hard_link_nif/2", brief_io)]
 fn make_hard_link_nif(p: &mut Process, existing: Term, new: Term) -> BifResult {
     let (existing, new) = (path_bytes(existing)?, path_bytes(new)?);
     done(p, std::fs::hard_link(as_path(&existing), as_path(&new)))
 }
-#[bif("prim_file:make_soft_link_nif/2", dirty_io)]
+#[bif("prim_file:make_soft_link_nif/2", brief_io)]
 fn make_soft_link_nif(p: &mut Process, existing: Term, new: Term) -> BifResult {
     let (existing, new) = (path_bytes(existing)?, path_bytes(new)?);
     done(p, std::os::unix::fs::symlink(as_path(&existing), as_path(&new)))
 }
-#[bif("prim_file:rename_nif/2", dirty_io)]
+#[bif("prim_file:rename_nif/2", brief_io)]
 fn rename_nif(p: &mut Process, from: Term, to: Term) -> BifResult {
     let (from, to) = (path_bytes(from)?, path_bytes(to)?);
     match std::fs::rename(as_path(&from), as_path(&to)) {
@@ -492,12 +492,12 @@ fn rename_nif(p: &mut Process, from: Term, to: Term) -> BifResult {
         result => done(p, result),
     }
 }
-#[bif("prim_file:make_dir_nif/1", dirty_io)]
+#[bif("prim_file:make_dir_nif/1", brief_io)]
 fn make_dir_nif(p: &mut Process, name: Term) -> BifResult {
     let name = path_bytes(name)?;
     done(p, std::fs::create_dir(as_path(&name)))
 }
-#[bif("prim_file:del_file_nif/1", dirty_io)]
+#[bif("prim_file:del_file_nif/1", brief_io)]
 fn del_file_nif(p: &mut Process, name: Term) -> BifResult {
     let name = path_bytes(name)?;
     // A folder is no file to be deleted: POSIX says EPERM.
@@ -506,7 +506,7 @@ fn del_file_nif(p: &mut Process, name: Term) -> BifResult {
     }
     done(p, std::fs::remove_file(as_path(&name)))
 }
-#[bif("prim_file:del_dir_nif/1", dirty_io)]
+#[bif("prim_file:del_dir_nif/1", brief_io)]
 fn del_dir_nif(p: &mut Process, name: Term) -> BifResult {
     let name = path_bytes(name)?;
     match std::fs::remove_dir(as_path(&name)) {
@@ -514,7 +514,7 @@ fn del_dir_nif(p: &mut Process, name: Term) -> BifResult {
         result => done(p, result),
     }
 }
-#[bif("prim_file:get_cwd_nif/0", dirty_io)]
+#[bif("prim_file:get_cwd_nif/0", brief_io)]
 fn get_cwd_nif(p: &mut Process) -> BifResult {
     match std::env::current_dir() {
         Ok(path) => {
@@ -532,12 +532,12 @@ fn get_device_cwd_nif(p: &mut Process, _device: Term) -> BifResult {
 fn altname_nif(p: &mut Process, _name: Term) -> BifResult {
     error(p, "enotsup")
 }
-#[bif("prim_file:set_cwd_nif/1", dirty_io)]
+#[bif("prim_file:set_cwd_nif/1", brief_io)]
 fn set_cwd_nif(p: &mut Process, name: Term) -> BifResult {
     let name = path_bytes(name)?;
     done(p, std::env::set_current_dir(as_path(&name)))
 }
-#[bif("prim_file:set_permissions_nif/2", dirty_io)]
+#[bif("prim_file:set_permissions_nif/2", brief_io)]
 fn set_permissions_nif(p: &mut Process, name: Term, mode: Term) -> BifResult {
     let name = path_bytes(name)?;
     let mode = mode.as_small().and_then(|mode| u32::try_from(mode).ok()).ok_or(BifExit::BADARG)?;
@@ -546,7 +546,7 @@ fn set_permissions_nif(p: &mut Process, name: Term, mode: Term) -> BifResult {
         check(unsafe { libc::chmod(c_path(&name).as_ptr(), mode as libc::mode_t & 0o7777) });
     done(p, result)
 }
-#[bif("prim_file:set_owner_nif/3", dirty_io)]
+#[bif("prim_file:set_owner_nif/3", brief_io)]
 fn set_owner_nif(p: &mut Process, name: Term, user: Term, group: Term) -> BifResult {
     let name = path_bytes(name)?;
     let id = |term: Term| term.as_small().map(|id| id as libc::uid_t).ok_or(BifExit::BADARG);
@@ -555,7 +555,7 @@ fn set_owner_nif(p: &mut Process, name: Term, user: Term, group: Term) -> BifRes
     let result = check(unsafe { libc::chown(c_path(&name).as_ptr(), user, group) });
     done(p, result)
 }
-#[bif("prim_file:set_time_nif/4", dirty_io)]
+#[bif("prim_file:set_time_nif/4", brief_io)]
 fn set_time_nif(
     p: &mut Process,
     name: Term,

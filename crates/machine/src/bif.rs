@@ -27,10 +27,20 @@ pub enum BifKind {
     /// also conversions to atoms): it is quick, neither traps nor waits, and does nothing but
     /// answer.
     Guard,
-    /// May block on files or devices.
+    /// May block on files or devices, and often does.
     DirtyIo,
+    /// May block on files, but mostly takes microseconds.
+    BriefIo,
     /// May compute for long.
     DirtyCpu,
+}
+
+impl BifKind {
+    /// Whether it may run on dirty schedulers alone, or on a scheduler that is lent or away.
+    #[inline]
+    pub fn is_dirty(self) -> bool {
+        matches!(self, BifKind::DirtyIo | BifKind::BriefIo | BifKind::DirtyCpu)
+    }
 }
 
 /// A row of the table of built-ins, made by `#[bif]`.

@@ -7,7 +7,8 @@
 //! fn tuple_size(_p: &mut Process, tuple: Term) -> BifResult { … }
 //! ```
 //!
-//! Options: `guard` (may stand in a guard), `dirty_io`, `dirty_cpu` (runs on a pool of its own);
+//! Options: `guard` (may stand in a guard), `dirty_io`, `dirty_cpu` (runs on a pool of its own),
+//! `brief_io` (as `dirty_io`, but mostly takes microseconds);
 //! `unlisted` (OTP has it in Erlang or not at all: `system_info(snifs)` leaves it out); `since =
 //! 26` (the first OTP release that has it), `until = 27` (the last one). One function may carry
 //! several `#[bif]`s, one for each name; two functions may have the same name in different
@@ -82,15 +83,19 @@ pub fn bif(attribute: TokenStream, item: TokenStream) -> TokenStream {
         kind = match flag.to_string().as_str() {
             "guard" => format_ident!("Guard"),
             "dirty_io" => format_ident!("DirtyIo"),
+            "brief_io" => format_ident!("BriefIo"),
             "dirty_cpu" => format_ident!("DirtyCpu"),
             "unlisted" => {
                 listed = false;
                 kind
             }
             _ => {
-                return syn::Error::new(flag.span(), "guard, dirty_io, dirty_cpu or unlisted")
-                    .to_compile_error()
-                    .into();
+                return syn::Error::new(
+                    flag.span(),
+                    "guard, dirty_io, brief_io, dirty_cpu or unlisted",
+                )
+                .to_compile_error()
+                .into();
             }
         };
     }

@@ -158,7 +158,7 @@ pub extern "C" fn enif_consume_timeslice(env: &mut Env, percent: c_int) -> c_int
 pub extern "C" fn enif_thread_type() -> c_int {
     match DIRTY.get() {
         Some(BifKind::DirtyCpu) => 2,
-        Some(BifKind::DirtyIo) => 3,
+        Some(BifKind::DirtyIo | BifKind::BriefIo) => 3,
         _ => c_bool(current_scheduler().is_some()),
     }
 }

@@ -5,7 +5,7 @@ use super::{binaries, bit_syntax, operations};
 use crate::state::{NativeState, Registers, map_hint};
 use std::cell::Cell;
 use swarmrt_beam::instr::{Instr, Src};
-use swarmrt_machine::bif::{BifFn, BifKind};
+use swarmrt_machine::bif::BifFn;
 use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::{Process, signal};
 use swarmrt_term::{Alloc, Mfa, Term, map};
@@ -189,7 +189,7 @@ unsafe extern "C-unwind" fn call_bif(registers: *mut Registers, ip: *const Instr
             unreachable!("{:?} does not call a built-in", *ip)
         };
         let entry = p.vm.bifs.get(bif);
-        if matches!(entry.kind, BifKind::DirtyIo | BifKind::DirtyCpu) {
+        if entry.kind.is_dirty() {
             return NO_TERM;
         }
         call_bif_function(registers, ip, entry.function, arity.into())

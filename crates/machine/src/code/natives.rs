@@ -105,7 +105,7 @@ impl Native {
     /// Whether [`Self::call_directly`] may be called on a normal scheduler.
     #[inline]
     pub fn may_be_called_directly(&self, p: &Process) -> bool {
-        p.scheduled.is_none() && !matches!(self.own_kind(), BifKind::DirtyIo | BifKind::DirtyCpu)
+        p.scheduled.is_none() && !self.own_kind().is_dirty()
     }
     /// Calls it although a library may have scheduled something in its place. It returns what a
     /// [`BifFn`](crate::bif::BifFn) does.

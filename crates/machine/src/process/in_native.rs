@@ -170,7 +170,7 @@ impl Process {
         } else {
             instr.called_bif().map_or(BifKind::Normal, |(bif, _)| self.vm.bifs.get(bif).kind)
         };
-        matches!(kind, BifKind::DirtyIo | BifKind::DirtyCpu)
+        kind.is_dirty()
     }
     /// Whether it is in a library's function on a dirty scheduler.
     pub fn is_in_native(&self) -> bool {

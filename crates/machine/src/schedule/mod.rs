@@ -4,8 +4,10 @@
 //! A process whose built-in may block is run by a dirty scheduler, unless its scheduler has nothing
 //! else to do: then it is run where it is, and the scheduler is lent. If something else comes to do
 //! before the built-in is through, a thread of the dirty schedulers becomes that scheduler, and the
-//! thread that it was is a dirty one from then on.
+//! thread that it was is a dirty one from then on. One that mostly takes microseconds is always run
+//! where it is ([`absence`]); the two threads change places where it takes milliseconds.
 
+use crate::bif::BifKind;
 use crate::code::ModuleCode;
 use crate::process::table::ProcessCell;
 use crate::process::{Priority, Process};
@@ -23,6 +25,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+mod absence;
 pub mod blocking;
 pub mod deferred;
 mod dirty;
@@ -50,7 +53,22 @@ pub enum Outcome {
     Exit,
     /// It stands at a built-in that is to run on a dirty scheduler.
     DirtyIo,
+    /// As `DirtyIo`, but the built-in mostly takes microseconds.
+    BriefIo,
     DirtyCpu,
+}
+
+impl Outcome {
+    /// Why an engine does not call a built-in of that kind itself; `None` where it does.
+    #[inline(always)]
+    pub fn for_kind(kind: BifKind) -> Option<Outcome> {
+        match kind {
+            BifKind::Normal | BifKind::Guard => None,
+            BifKind::DirtyIo => Some(Outcome::DirtyIo),
+            BifKind::BriefIo => Some(Outcome::BriefIo),
+            BifKind::DirtyCpu => Some(Outcome::DirtyCpu),
+        }
+    }
 }
 
 /// What runs the code of processes.

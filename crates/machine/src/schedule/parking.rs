@@ -18,6 +18,7 @@
 //! ([`Parking::look`]). When none has polled for a while, since all are in long turns, a separate
 //! thread stands in ([`Parking::stand_in`]).
 
+use super::absence::{Absences, Seen};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
 use crate::vm::Vm;
@@ -87,6 +88,8 @@ pub struct Parking {
     /// The thread that stands in sleeps until nobody polls.
     stand_in_sleeps: AtomicBool,
     stand_in: (Mutex<()>, Condvar),
+    /// Schedulers that are away: see [`Parking::leave`].
+    pub absences: Absences,
 }
 
 impl Parking {
@@ -107,6 +110,7 @@ impl Parking {
             polls: AtomicUsize::new(0),
             stand_in_sleeps: AtomicBool::new(false),
             stand_in: (Mutex::new(()), Condvar::new()),
+            absences: Absences::new(count),
         }
     }
 
@@ -186,6 +190,18 @@ impl Parking {
             self.sleepers.fetch_sub(1, Ordering::Relaxed);
         }
         is_back
+    }
+
+    /// Notes that a scheduler's thread, which is the caller's, is away for work that mostly takes
+    /// microseconds, until it ends the absence. Returns the absence's number.
+    pub fn leave(&self, own: usize) -> usize {
+        let number = self.absences.begin(own);
+        // SeqCst: pairs with the fence of the thread that stands in, which is about to sleep.
+        fence(Ordering::SeqCst);
+        if self.stand_in_sleeps.load(Ordering::Relaxed) {
+            self.wake_stand_in();
+        }
+        number
     }
 
     /// Sleeps until it is woken, unless there is work: `idle` looks whether there is none. After
@@ -271,28 +287,29 @@ impl Parking {
         // SeqCst: pairs with the fence of the thread that stands in, which is about to sleep.
         fence(Ordering::SeqCst);
         if self.stand_in_sleeps.load(Ordering::Relaxed) {
-            let _guard = self.stand_in.0.lock();
-            self.stand_in_sleeps.store(false, Ordering::Relaxed);
-            self.stand_in.1.notify_one();
+            self.wake_stand_in();
         }
     }
 
     /// Polls as long as no scheduler does, and handles events by `act`; `wake` then wakes a
-    /// scheduler that may poll. Sleeps while the same scheduler polls for long, and does nothing
+    /// scheduler that may poll. Calls `look_after` every few milliseconds, for schedulers that are
+    /// away. Sleeps while the same scheduler polls for long and none is away, and does nothing
     /// while `is_frozen` says so. Returns when `is_to_end` says so.
     pub fn stand_in(
         &self,
         act: impl Fn(&'static dyn Poll),
         wake: impl Fn(),
+        look_after: impl Fn(&mut Seen),
         is_frozen: impl Fn() -> bool,
         is_to_end: impl Fn() -> bool,
     ) {
-        let (mut seen, mut quiet) = (0, 0);
+        let (mut seen, mut quiet, mut away) = (0, 0, Seen::new());
         while !is_to_end() {
             std::thread::sleep(UNWATCHED_MAX);
             if is_frozen() {
                 continue;
             }
+            look_after(&mut away);
             let polls = self.polls.load(Ordering::Relaxed);
             let has_changed = std::mem::replace(&mut seen, polls) != polls;
             quiet = if has_changed { 0 } else { quiet + 1 };
@@ -310,7 +327,7 @@ impl Parking {
         }
     }
 
-    /// Makes the thread that stands in look whether it has to end.
+    /// Makes the thread that stands in look whether it has to end, or somebody is away.
     pub fn wake_stand_in(&self) {
         let _guard = self.stand_in.0.lock();
         self.stand_in_sleeps.store(false, Ordering::Relaxed);
@@ -320,10 +337,11 @@ impl Parking {
     fn sleep_while_polled(&self) {
         let mut guard = self.stand_in.0.lock();
         self.stand_in_sleeps.store(true, Ordering::Relaxed);
-        // SeqCst: pairs with the fence of the thread that has polled.
+        // SeqCst: pairs with the fences of the thread that has polled and of one that leaves.
         fence(Ordering::SeqCst);
         while self.poller.load(Ordering::Relaxed) != NOBODY
             && self.stand_in_sleeps.load(Ordering::Relaxed)
+            && !self.absences.are_any()
         {
             self.stand_in.1.wait(&mut guard);
         }
@@ -621,7 +639,7 @@ mod tests {
             let count = |_| {
                 counter.fetch_add(1, Ordering::SeqCst);
             };
-            place.stand_in(count, || drop(place.wake_one()), || false, || false);
+            place.stand_in(count, || drop(place.wake_one()), |_| (), || false, || false);
         });
         wait_until("the thread polls", || acted.load(Ordering::SeqCst) >= 2);
         // A scheduler that sleeps polls instead.

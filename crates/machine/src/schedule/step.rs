@@ -8,6 +8,9 @@ use crate::process::table::ProcessCell;
 use crate::vm::Vm;
 use std::sync::atomic::Ordering;
 
+/// What a turn pays for input or output that is done within it.
+const REDUCTIONS_PER_IO: i32 = 200;
+
 /// Reductions after which a busy scheduler polls descriptors.
 const REDUCTIONS_PER_LOOK: u64 = 2 * REDUCTIONS_PER_TURN as u64;
 
@@ -32,6 +35,14 @@ pub struct Drive<'a> {
     looked_at: u64,
 }
 
+/// How it goes on after input or output.
+enum AfterIo {
+    /// The process has so many reductions of its turn left, and is the scheduler's to run.
+    GoesOn { turn: i32 },
+    /// The step is over.
+    Over(Step),
+}
+
 impl Drive<'_> {
     /// Makes the calling thread the scheduler of that number, from 0. No other may be it at the
     /// same time.
@@ -51,21 +62,30 @@ impl Drive<'_> {
         let Some(cell) = schedulers.next(self.number) else { return Step::Idle };
         // SAFETY: a cell in a run queue is alive, and the thread that takes it out runs it alone.
         let cell = unsafe { &*(cell as *const ProcessCell) };
-        let (dirty, given_up) = self.run(cell);
-        match dirty {
-            Some(Dirty::Cpu) => schedulers.queue_dirty(cell, &schedulers.dirty_cpu),
-            Some(Dirty::Io) if given_up.is_some() => {
-                schedulers.queue_dirty(cell, &schedulers.dirty_io);
+        let mut turn = REDUCTIONS_PER_TURN;
+        loop {
+            let (dirty, given_up) = self.run(cell, turn);
+            match dirty {
+                Some(Dirty::Cpu) => schedulers.queue_dirty(cell, &schedulers.dirty_cpu),
+                Some(Dirty::Io { .. }) if given_up.is_some() => {
+                    schedulers.queue_dirty(cell, &schedulers.dirty_io);
+                }
+                Some(Dirty::Io { brief }) => match self.run_io(cell, brief) {
+                    AfterIo::GoesOn { turn: left } => {
+                        turn = left;
+                        continue;
+                    }
+                    AfterIo::Over(step) => return step,
+                },
+                None => {}
             }
-            Some(Dirty::Io) => return self.lend_to(cell),
-            None => {}
-        }
-        match given_up {
-            Some(dirty_io) => {
-                schedulers.dirty_io.threads()[dirty_io].running.store(false, Ordering::Relaxed);
-                Step::Replaced { dirty_io }
-            }
-            None => Step::Ran,
+            return match given_up {
+                Some(dirty_io) => {
+                    schedulers.dirty_io.threads()[dirty_io].running.store(false, Ordering::Relaxed);
+                    Step::Replaced { dirty_io }
+                }
+                None => Step::Ran,
+            };
         }
     }
 
@@ -81,16 +101,16 @@ impl Drive<'_> {
         }
     }
 
-    /// Runs a process for a turn. Returns the kind of dirty scheduler that it needs next, if any,
+    /// Runs a process for a turn of so many reductions. Returns the kind of dirty scheduler that it needs next, if any,
     /// and the number of the dirty scheduler that the thread has become because the turn took too
     /// long.
-    fn run(&mut self, cell: &ProcessCell) -> (Option<Dirty>, Option<usize>) {
+    fn run(&mut self, cell: &ProcessCell, turn: i32) -> (Option<Dirty>, Option<usize>) {
         let scheduler = &self.vm.schedulers.all[self.number];
         scheduler.running.store(true, Ordering::Relaxed);
         let measuring = self.vm.schedulers.measuring.load(Ordering::Relaxed);
         let started = measuring.then(|| self.vm.clock.since_start_ns());
         // SAFETY: the process was taken out of a run queue.
-        let dirty = unsafe { self.vm.run_process(cell, self.number, self.worker) };
+        let dirty = unsafe { self.vm.run_process(cell, self.number, turn, self.worker) };
         let given_up = watch::given_up();
         if let Some(started) = started {
             let busy_ns = self.vm.clock.since_start_ns() - started;
@@ -104,24 +124,45 @@ impl Drive<'_> {
     }
 
     /// Runs work that may block on this thread, which lends its scheduler meanwhile. Where there is
-    /// other work for the scheduler, the process is queued for a dirty one.
-    fn lend_to(&mut self, cell: &ProcessCell) -> Step {
+    /// other work for the scheduler, the thread is away for what is `brief`, and for the rest the
+    /// process is queued for a dirty scheduler.
+    fn run_io(&mut self, cell: &ProcessCell, brief: bool) -> AfterIo {
         let schedulers = &self.vm.schedulers;
-        let Some(dirty_io) = schedulers.lend(self.number) else {
+        let dirty_io = schedulers.lend(self.number);
+        if dirty_io.is_none() && !brief {
             schedulers.queue_dirty(cell, &schedulers.dirty_io);
-            return Step::Ran;
-        };
-        CURRENT.set(None);
-        let thread = &schedulers.dirty_io.threads()[dirty_io];
-        // SAFETY: the process stands at a built-in, and nobody else runs it.
-        let has_ended = unsafe { self.vm.run_dirty(cell, thread, self.worker) };
-        let is_back = schedulers.take_back(self.number, dirty_io);
-        if is_back {
-            CURRENT.set(Some(self.number));
+            return AfterIo::Over(Step::Ran);
         }
-        // SAFETY: the process stands at a built-in, and nobody else runs it.
+        CURRENT.set(None);
+        let (has_ended, back) = match dirty_io {
+            Some(dirty_io) => {
+                let thread = &schedulers.dirty_io.threads()[dirty_io];
+                // SAFETY: the process stands at a built-in, and nobody else runs it.
+                let has_ended = unsafe { self.vm.run_dirty(cell, Some(thread), self.worker) };
+                let is_back = schedulers.take_back(self.number, dirty_io);
+                (has_ended, if is_back { Ok(()) } else { Err(dirty_io) })
+            }
+            None => {
+                // Somebody idle may take what waits here.
+                schedulers.call_for_help(&schedulers.all[self.number]);
+                let absence = schedulers.parking.leave(self.number);
+                // SAFETY: as above.
+                let has_ended = unsafe { self.vm.run_dirty(cell, None, self.worker) };
+                (has_ended, schedulers.parking.absences.end(self.number, absence))
+            }
+        };
+        if back.is_ok() {
+            CURRENT.set(Some(self.number));
+            // SAFETY: as above.
+            let left = unsafe { (**cell.process.get()).reductions } - REDUCTIONS_PER_IO;
+            if !has_ended && left > 0 {
+                cell.shared.state.requeue();
+                return AfterIo::GoesOn { turn: left };
+            }
+        }
+        // SAFETY: as above.
         unsafe { self.vm.after_dirty(cell, has_ended) };
-        if is_back { Step::Ran } else { Step::Replaced { dirty_io } }
+        AfterIo::Over(back.map_or_else(|dirty_io| Step::Replaced { dirty_io }, |()| Step::Ran))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The machine's threads: what each is, how they start, and how one takes another's place.
 
+use super::absence::Seen;
 use super::dirty::{DirtyPool, Work};
 use super::parking::Poll;
 use super::step::{Drive, Step};
@@ -133,11 +134,17 @@ impl Vm {
     pub fn set_poll(&'static self, poll: &'static dyn Poll) -> std::io::Result<()> {
         let schedulers = &self.schedulers;
         let wake = || schedulers.take_over(schedulers.parking.wake_one());
+        let look_after = |seen: &mut Seen| {
+            let pool = &schedulers.dirty_io;
+            let take_over = |spare, scheduler| pool.take_over(spare, scheduler);
+            let release = |spare| pool.release(spare);
+            schedulers.parking.absences.end_overdue(seen, || pool.reserve(), release, take_over);
+        };
         let is_to_end = move || self.is_shutting_down();
         let act = move |poll: &dyn Poll| poll.act(self);
         let is_frozen = || schedulers.frozen.load(Ordering::Relaxed);
         self.start_thread("poller", move || {
-            schedulers.parking.stand_in(act, wake, is_frozen, is_to_end);
+            schedulers.parking.stand_in(act, wake, look_after, is_frozen, is_to_end);
         })?;
         schedulers.parking.set_poll(poll);
         Ok(())
@@ -210,7 +217,7 @@ impl Vm {
                     let cell = unsafe { &*(cell as *const ProcessCell) };
                     // SAFETY: the process stands at a built-in, and this thread alone runs it.
                     let has_ended =
-                        unsafe { self.run_dirty(cell, &pool.threads()[number], worker) };
+                        unsafe { self.run_dirty(cell, Some(&pool.threads()[number]), worker) };
                     deferred::run();
                     // SAFETY: the process stands behind its built-in, and this thread alone ran it.
                     unsafe { self.after_dirty(cell, has_ended) };

@@ -4,7 +4,7 @@
 use super::dirty::DirtyThread;
 use super::{Outcome, Worker, watch};
 use crate::process::table::ProcessCell;
-use crate::process::{Process, REDUCTIONS_PER_TURN, in_native};
+use crate::process::{Process, in_native};
 use crate::vm::Vm;
 use crate::vm::system_monitor;
 use std::sync::atomic::Ordering;
@@ -12,12 +12,16 @@ use swarmrt_term::stop;
 
 /// The kind of dirty scheduler that a process needs next.
 pub(super) enum Dirty {
-    Io,
+    Io {
+        /// The work mostly takes microseconds.
+        brief: bool,
+    },
     Cpu,
 }
 
 impl Vm {
-    /// Runs a process for a turn. Returns the kind of dirty scheduler that it needs next, if any.
+    /// Runs a process for a turn of so many reductions. Returns the kind of dirty scheduler that it
+    /// needs next, if any.
     ///
     /// # Safety
     /// The caller took the process out of a run queue.
@@ -25,6 +29,7 @@ impl Vm {
         &'static self,
         cell: &ProcessCell,
         number: usize,
+        mut turn: i32,
         worker: &mut dyn Worker,
     ) -> Option<Dirty> {
         let guard = crossbeam_epoch::pin();
@@ -34,7 +39,6 @@ impl Vm {
         cell.shared.state.run();
         // SAFETY: the caller's.
         let process = unsafe { &mut **cell.process.get() };
-        let mut turn = REDUCTIONS_PER_TURN;
         loop {
             process.reductions = turn;
             let traced_before = process.trace.flags();
@@ -85,7 +89,8 @@ impl Vm {
                     }
                     turn = process.reductions.max(100);
                 }
-                Outcome::DirtyIo => return Some(Dirty::Io),
+                Outcome::DirtyIo => return Some(Dirty::Io { brief: false }),
+                Outcome::BriefIo => return Some(Dirty::Io { brief: true }),
                 Outcome::DirtyCpu => return Some(Dirty::Cpu),
             }
         }
@@ -157,24 +162,26 @@ impl Vm {
             unsafe { in_native::free_ended(self, cell) };
         } else {
             cell.shared.state.requeue();
-            self.schedulers.enqueue(cell, false);
+            self.schedulers.enqueue(cell, true);
         }
     }
 
-    /// Runs the built-in that a process stands at, on that dirty scheduler. Returns whether the
-    /// process was ended meanwhile.
+    /// Runs the built-in that a process stands at, on that dirty scheduler, or on a scheduler that
+    /// is away (`None`). Returns whether the process was ended meanwhile.
     ///
     /// # Safety
     /// The caller alone runs the process.
     pub(super) unsafe fn run_dirty(
         &'static self,
         cell: &ProcessCell,
-        thread: &DirtyThread,
+        thread: Option<&DirtyThread>,
         worker: &mut dyn Worker,
     ) -> bool {
         let _guard = crossbeam_epoch::pin();
         cell.shared.waits_dirty.store(false, Ordering::Relaxed);
-        thread.running.store(true, Ordering::Relaxed);
+        if let Some(thread) = thread {
+            thread.running.store(true, Ordering::Relaxed);
+        }
         let started = self.clock.since_start_ns();
         // SAFETY: the caller's.
         let process: &mut Process = unsafe { &mut *cell.process.get() };
@@ -186,10 +193,12 @@ impl Vm {
         if process.trace.is_on() && !process.exiting {
             process.trace_scheduled(swarmrt_term::atom!("out"));
         }
-        if self.schedulers.measuring.load(Ordering::Relaxed) {
-            thread.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
+        if let Some(thread) = thread {
+            if self.schedulers.measuring.load(Ordering::Relaxed) {
+                thread.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
+            }
+            thread.running.store(false, Ordering::Relaxed);
         }
-        thread.running.store(false, Ordering::Relaxed);
         process.exiting
     }
 }
