@@ -32,19 +32,6 @@ pub struct Op {
     pub offset: u32,
 }
 
-impl Op {
-    /// Whether nothing is to be freed with it. That is so for most; to ask is faster than to drop.
-    #[inline]
-    fn owns_nothing(&self) -> bool {
-        match &self.args {
-            Args::Inline(_, args) => !args.iter().any(|operand| {
-                matches!(operand, Operand::BigInt(_) | Operand::List(_) | Operand::AllocList(_))
-            }),
-            Args::Boxed(_) => false,
-        }
-    }
-}
-
 /// What an instruction works on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operand {
@@ -120,6 +107,17 @@ impl FromIterator<Operand> for Args {
 }
 
 impl Args {
+    /// Makes room for so many operands; whatever is there is to be overwritten.
+    #[inline]
+    fn set_len(&mut self, len: usize) {
+        match self {
+            Args::Inline(count, _) if len <= INLINE_ARGS => *count = len as u8,
+            _ if len <= INLINE_ARGS => {
+                *self = Args::Inline(len as u8, [const { Operand::Nil }; INLINE_ARGS]);
+            }
+            _ => *self = Args::Boxed(nothing(len)),
+        }
+    }
     /// The operands, to be changed in place.
     pub fn as_mut_slice(&mut self) -> &mut [Operand] {
         match self {
@@ -144,18 +142,20 @@ pub(crate) struct TableSizes {
 pub struct CodeReader<'a> {
     reader: Reader<'a>,
     sizes: TableSizes,
-    /// Of the function that was read last, and what has been read beyond it.
+    /// Those of the function that was read last, then what has been read beyond it; behind them are
+    /// old ones, in whose places the next are read.
     ops: Vec<Op>,
-    /// How many of them are that function's.
+    /// How many are not old.
+    len: usize,
+    /// How many are that function's.
     taken: usize,
     ended: bool,
 }
 
 impl<'a> CodeReader<'a> {
     /// `ops` is used for the instructions: whatever is in it goes.
-    pub(crate) fn new(reader: Reader<'a>, sizes: TableSizes, mut ops: Vec<Op>) -> CodeReader<'a> {
-        ops.clear();
-        CodeReader { reader, sizes, ops, taken: 0, ended: false }
+    pub(crate) fn new(reader: Reader<'a>, sizes: TableSizes, ops: Vec<Op>) -> CodeReader<'a> {
+        CodeReader { reader, sizes, ops, len: 0, taken: 0, ended: false }
     }
 
     /// The instructions that are still to be read, for later, and what is to be known of their
@@ -175,22 +175,25 @@ impl<'a> CodeReader<'a> {
     /// # Errors
     /// When something else than instructions is there.
     pub fn next_function(&mut self) -> Result<Option<&[Op]>, BeamError> {
-        self.ops.drain(..self.taken).filter(Op::owns_nothing).for_each(std::mem::forget);
+        for (to, from) in (self.taken..self.len).enumerate() {
+            self.ops.swap(to, from);
+        }
+        self.len -= self.taken;
         self.taken = 0;
         let mut in_function = false;
         // The first of a run of labels and lines, which belongs to a `func_info` if one follows.
         let mut run = 0;
-        for op in &self.ops {
+        for op in &self.ops[..self.len] {
             in_function |= op.opcode == Opcode::FuncInfo;
         }
         if in_function {
-            run = self.ops.len();
+            run = self.len;
         }
         while !self.ended {
             let opcode = self.instruction()?;
             match opcode {
                 Opcode::IntCodeEnd => {
-                    self.ops.pop();
+                    self.len -= 1;
                     self.ended = true;
                 }
                 Opcode::Label | Opcode::Line => {}
@@ -200,12 +203,12 @@ impl<'a> CodeReader<'a> {
                 }
                 _ => {
                     in_function |= opcode == Opcode::FuncInfo;
-                    run = self.ops.len();
+                    run = self.len;
                 }
             }
         }
-        self.taken = self.ops.len();
-        Ok(if self.ops.is_empty() { None } else { Some(&self.ops) })
+        self.taken = self.len;
+        Ok(Some(&self.ops[..self.len]).filter(|ops| !ops.is_empty()))
     }
 
     /// The instructions of a function that has been read, which begins at this offset.
@@ -223,8 +226,7 @@ impl<'a> CodeReader<'a> {
         self.ops
     }
 
-    /// Reads the next instruction into `ops`: where it is to stay, since most of the time would go
-    /// into moving it there.
+    /// Reads the next instruction into `ops`, where it is to stay.
     fn instruction(&mut self) -> Result<Opcode, BeamError> {
         let reader = &mut self.reader;
         if reader.left() == 0 {
@@ -239,15 +241,15 @@ impl<'a> CodeReader<'a> {
             let problem = Problem::Obsolete { name: opcode.name(), release };
             return Err(reader.error_at(offset, problem));
         }
-        let arity = opcode.arity();
-        let args = if arity <= INLINE_ARGS {
-            Args::Inline(arity as u8, [const { Operand::Nil }; INLINE_ARGS])
-        } else {
-            Args::Boxed(nothing(arity))
-        };
-        self.ops.push(Op { opcode, args, offset: offset as u32 });
-        let args = self.ops.last_mut().expect("just pushed").args.as_mut_slice();
-        for arg in args {
+        if self.len == self.ops.len() {
+            let args = Args::Inline(0, [const { Operand::Nil }; INLINE_ARGS]);
+            self.ops.push(Op { opcode, args, offset: 0 });
+        }
+        let op = &mut self.ops[self.len];
+        self.len += 1;
+        (op.opcode, op.offset) = (opcode, offset as u32);
+        op.args.set_len(opcode.arity());
+        for arg in op.args.as_mut_slice() {
             operand(reader, &self.sizes, arg)?;
         }
         Ok(opcode)
@@ -257,6 +259,7 @@ impl<'a> CodeReader<'a> {
     pub(crate) fn all(mut self) -> Result<Vec<Op>, BeamError> {
         loop {
             if self.instruction()? == Opcode::IntCodeEnd {
+                self.ops.truncate(self.len);
                 return Ok(self.ops);
             }
         }
@@ -327,9 +330,83 @@ mod extended {
     pub const TYPED_REGISTER: u64 = 5;
 }
 
-/// Reads an operand of an instruction, which may be a list, to where nothing is yet.
-#[inline]
+/// Overwrites an operand. Most own nothing; to ask is faster than to drop.
+#[inline(always)]
+fn put(to: &mut Operand, operand: Operand) {
+    let old = std::mem::replace(to, operand);
+    if matches!(old, Operand::BigInt(_) | Operand::List(_) | Operand::AllocList(_)) {
+        drop(old);
+    } else {
+        std::mem::forget(old);
+    }
+}
+
+/// The operand at the start of `bytes`, where it is one of the frequent ones, and how many bytes it
+/// takes: with a value of up to 11 bits, or a register with its type or a literal with such
+/// numbers. Whatever is wrong is none of these.
+#[inline(always)]
+fn frequent(bytes: &[u8], sizes: &TableSizes) -> Option<(Operand, usize)> {
+    #[inline(always)]
+    fn small(bytes: &[u8]) -> Option<(u8, u32, usize)> {
+        let &[first, ..] = bytes else { return None };
+        if first & 0x08 == 0 {
+            return Some((first & 7, u32::from(first >> 4), 1));
+        }
+        let &[_, second, ..] = bytes else { return None };
+        let value = u32::from(first >> 5) << 8 | u32::from(second);
+        (first & 0x10 == 0).then_some((first & 7, value, 2))
+    }
+    let (tag, value, len) = small(bytes)?;
+    let is_register = u64::from(value) < REGISTERS_MAX;
+    let operand = match tag {
+        tag::UNSIGNED => Operand::Unsigned(value.into()),
+        tag::INTEGER => Operand::Int(value.into()),
+        tag::ATOM if value == 0 => Operand::Nil,
+        tag::ATOM if (value as usize) < sizes.atoms => Operand::Atom(value),
+        tag::X if is_register => Operand::X(value as u16),
+        tag::Y if is_register => Operand::Y(value as u16),
+        tag::LABEL if value == 0 || value < sizes.labels => Operand::Label(value),
+        tag::EXTENDED if u64::from(value) == extended::LITERAL => {
+            let (tag, number, more) = small(&bytes[len..])?;
+            let is_one = tag == tag::UNSIGNED && (number as usize) < sizes.literals;
+            return is_one.then_some((Operand::Literal(number), len + more));
+        }
+        tag::EXTENDED if u64::from(value) == extended::TYPED_REGISTER => {
+            let (tag, number, more) = small(&bytes[len..])?;
+            let len = len + more;
+            let (type_tag, entry, more) = small(&bytes[len..])?;
+            let is_one = u64::from(number) < REGISTERS_MAX
+                && type_tag == tag::UNSIGNED
+                && (entry as usize) < sizes.types;
+            let operand = match tag {
+                tag::X => Operand::TypedX(number as u16, entry),
+                tag::Y => Operand::TypedY(number as u16, entry),
+                _ => return None,
+            };
+            return is_one.then_some((operand, len + more));
+        }
+        _ => return None,
+    };
+    Some((operand, len))
+}
+
+/// Reads an operand of an instruction, which may be a list, over another one.
+#[inline(always)]
 pub(crate) fn operand(
+    reader: &mut Reader<'_>,
+    sizes: &TableSizes,
+    to: &mut Operand,
+) -> Result<(), BeamError> {
+    if let Some((operand, len)) = frequent(reader.ahead(), sizes) {
+        put(to, operand);
+        reader.skip(len);
+        return Ok(());
+    }
+    rare_operand(reader, sizes, to)
+}
+
+#[inline(never)]
+fn rare_operand(
     reader: &mut Reader<'_>,
     sizes: &TableSizes,
     to: &mut Operand,
@@ -348,7 +425,13 @@ pub(crate) fn operand(
 }
 
 /// An element of a list, which may not be a list itself.
+#[inline]
 fn element(reader: &mut Reader<'_>, sizes: &TableSizes, to: &mut Operand) -> Result<(), BeamError> {
+    if let Some((operand, len)) = frequent(reader.ahead(), sizes) {
+        put(to, operand);
+        reader.skip(len);
+        return Ok(());
+    }
     let start = reader.position();
     let first = reader.u8()?;
     if first & 7 != tag::EXTENDED {
@@ -374,7 +457,6 @@ fn saturated_value(reader: &mut Reader<'_>, first: u8) -> Result<u64, BeamError>
     Ok(bytes[skip..].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
-#[inline]
 fn simple(
     reader: &mut Reader<'_>,
     sizes: &TableSizes,
@@ -383,7 +465,7 @@ fn simple(
     to: &mut Operand,
 ) -> Result<(), BeamError> {
     let tag = first & 7;
-    let operand = if tag == tag::INTEGER {
+    *to = if tag == tag::INTEGER {
         integer(reader, first)?
     } else if tag == tag::UNSIGNED {
         Operand::Unsigned(saturated_value(reader, first)?)
@@ -402,9 +484,6 @@ fn simple(
             _ => Operand::Char(value),
         }
     };
-    // What was there owns nothing.
-    debug_assert!(*to == Operand::Nil);
-    std::mem::forget(std::mem::replace(to, operand));
     Ok(())
 }
 

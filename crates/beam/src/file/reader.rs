@@ -32,6 +32,19 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.position
     }
 
+    /// The bytes that have not been read.
+    #[inline]
+    pub fn ahead(&self) -> &'a [u8] {
+        &self.bytes[self.position..]
+    }
+
+    /// Goes on behind the next `count` bytes, which are there.
+    #[inline]
+    pub fn skip(&mut self, count: usize) {
+        debug_assert!(count <= self.left());
+        self.position += count;
+    }
+
     /// An error at the next byte.
     pub fn error(&self, problem: Problem) -> BeamError {
         self.error_at(self.position, problem)

@@ -47,6 +47,7 @@ pub(super) fn read_any(state: &State, arg: &Operand) -> Result<(), Fault> {
     }
 }
 
+#[inline]
 pub(super) fn read_y(state: &State, register: u16) -> Result<(), Fault> {
     in_frame(state, register)?;
     if !state.y.contains(register) {
@@ -116,6 +117,7 @@ pub(super) fn write_x0(state: &mut State) -> Step {
 }
 
 /// Puts what one register holds into another.
+#[inline]
 pub(super) fn move_to(state: &mut State, from: &Operand, to: &Operand) -> Step {
     read_any(state, from)?;
     let (is_context, is_same) =
@@ -164,6 +166,7 @@ pub(super) fn mark_fragile(state: &mut State, arg: &Operand, fragile: bool) {
     }
 }
 
+#[inline]
 pub(super) fn in_frame(state: &State, register: u16) -> Result<(), Fault> {
     if u32::from(register) < state.frame.words() {
         return Ok(());
@@ -171,6 +174,7 @@ pub(super) fn in_frame(state: &State, register: u16) -> Result<(), Fault> {
     Err(Fault::OutsideFrame { register, frame: state.frame.to_string() })
 }
 
+#[inline]
 pub(super) fn untagged(state: &State, register: u16) -> Result<(), Fault> {
     if state.tags_mixed {
         return Err(Fault::MixedCatches);
@@ -186,6 +190,7 @@ pub(super) fn y(arg: &Operand) -> u16 {
 }
 
 /// X registers below the count hold terms or match contexts.
+#[inline]
 pub(super) fn live_x(state: &State, count: u32) -> Result<(), Fault> {
     match state.x.first_missing(count) {
         None => Ok(()),
@@ -202,11 +207,13 @@ pub(super) fn terms_in_x(state: &State, count: u32) -> Result<(), Fault> {
     }
 }
 
+#[inline]
 pub(super) fn scannable(state: &State) -> Result<(), Fault> {
     if state.scannable() { Ok(()) } else { Err(Fault::StackNotInitialised) }
 }
 
 /// A point where the heap may be collected, with so many live X registers.
+#[inline]
 pub(super) fn collect(state: &mut State, live: u32) -> Result<(), Fault> {
     live_x(state, live)?;
     scannable(state)?;

@@ -108,6 +108,11 @@ impl Flow<'_> {
         while at < ops.len() {
             let first = at;
             let mut is_code = false;
+            // Most are reached.
+            if at % 64 == 0 && self.reached[at / 64] == u64::MAX {
+                at += 64;
+                continue;
+            }
             while at < ops.len() && self.reached[at / 64] >> (at % 64) & 1 == 0 {
                 is_code |= ops[at].opcode != Opcode::Line;
                 at += 1;

@@ -31,8 +31,47 @@ pub(super) fn check_kinds(file: &BeamFile, op: &Op) -> Result<(), Fault> {
     check_together(file, op)
 }
 
-#[inline]
+/// Whether an operand is plainly what its kind says, as most are. The others may be, too.
+#[inline(always)]
+fn is_plain(file: &BeamFile, arg: &Operand, kind: OperandKind) -> bool {
+    let is_register = |arg: &Operand| match *arg {
+        Operand::X(number) | Operand::Y(number) => u64::from(number) < REGISTERS_MAX,
+        Operand::TypedX(number, entry) | Operand::TypedY(number, entry) => {
+            u64::from(number) < REGISTERS_MAX && (entry as usize) < file.types.len()
+        }
+        _ => false,
+    };
+    match kind {
+        OperandKind::Source | OperandKind::MaybeContext => match *arg {
+            Operand::Nil | Operand::Int(_) => true,
+            Operand::Atom(atom) => atom != 0 && (atom as usize) < file.atoms.len(),
+            Operand::Literal(literal) => (literal as usize) < file.literals.len(),
+            _ => is_register(arg),
+        },
+        OperandKind::Register | OperandKind::Context | OperandKind::Target => is_register(arg),
+        OperandKind::Fail | OperandKind::Place => matches!(arg, Operand::Label(_)),
+        OperandKind::Jump | OperandKind::Entry => {
+            matches!(arg, Operand::Label(label) if *label != 0)
+        }
+        OperandKind::Count => matches!(arg, Operand::Unsigned(count) if *count <= COUNT_MAX),
+        OperandKind::Live => matches!(arg, Operand::Unsigned(count) if *count <= REGISTERS_MAX),
+        _ => false,
+    }
+}
+
+#[inline(always)]
 fn check_kind(
+    file: &BeamFile,
+    position: usize,
+    arg: &Operand,
+    kind: OperandKind,
+) -> Result<(), Fault> {
+    if is_plain(file, arg, kind) { Ok(()) } else { check_rare(file, position, arg, kind) }
+}
+
+/// As [`check_kind`], for every operand.
+#[inline(never)]
+fn check_rare(
     file: &BeamFile,
     position: usize,
     arg: &Operand,

@@ -1,35 +1,52 @@
 //! What is known at a point of a function, and how the knowledge of two paths is joined.
 
 use super::Fault;
+use crate::decode::REGISTERS_MAX;
 use crate::file::Operand;
 
+/// Words of a set beyond the first.
+const HIGH_WORDS: usize = REGISTERS_MAX as usize / 64 - 1;
+
 /// A set of registers. Code seldom uses more than 64.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(super) struct RegSet {
     low: u64,
-    /// Registers from 64 on, 64 in a word; only as long as needed.
-    high: Vec<u64>,
+    /// Registers from 64 on, 64 in a word; `None`: none was added yet.
+    high: Option<Box<[u64; HIGH_WORDS]>>,
 }
 
 impl Clone for RegSet {
     /// A state has many sets, and nearly none has registers above 63: no allocation for those.
-    #[inline]
+    #[inline(always)]
     fn clone(&self) -> RegSet {
-        RegSet {
-            low: self.low,
-            high: if self.high.is_empty() { Vec::new() } else { self.high.clone() },
-        }
+        RegSet { low: self.low, high: if self.high.is_none() { None } else { self.high.clone() } }
+    }
+}
+
+impl PartialEq for RegSet {
+    fn eq(&self, other: &RegSet) -> bool {
+        self.low == other.low && self.high() == other.high()
     }
 }
 
 impl RegSet {
     /// The registers below `count`.
+    #[inline]
     pub fn below(count: u32) -> RegSet {
-        let mut set = RegSet { low: mask_below(count), high: Vec::new() };
+        let mut set = RegSet { low: mask_below(count), high: None };
         if count > 64 {
-            set.high = (1..count.div_ceil(64)).map(|word| mask_below(count - word * 64)).collect();
+            for (word, bits) in (1..).zip(set.high_mut()) {
+                *bits = mask_below(count.saturating_sub(word * 64));
+            }
         }
         set
+    }
+
+    fn high(&self) -> &[u64; HIGH_WORDS] {
+        self.high.as_deref().unwrap_or(&[0; HIGH_WORDS])
+    }
+    fn high_mut(&mut self) -> &mut [u64; HIGH_WORDS] {
+        self.high.get_or_insert_default()
     }
 
     /// Whether the set has the register.
@@ -38,8 +55,7 @@ impl RegSet {
         if register < 64 {
             return self.low >> register & 1 != 0;
         }
-        let word = self.high.get(usize::from(register) / 64 - 1);
-        word.is_some_and(|word| word >> (register % 64) & 1 != 0)
+        self.high()[usize::from(register) / 64 - 1] >> (register % 64) & 1 != 0
     }
 
     /// Adds a register.
@@ -47,13 +63,9 @@ impl RegSet {
     pub fn insert(&mut self, register: u16) {
         if register < 64 {
             self.low |= 1 << register;
-            return;
+        } else {
+            self.high_mut()[usize::from(register) / 64 - 1] |= 1 << (register % 64);
         }
-        let word = usize::from(register) / 64 - 1;
-        if self.high.len() <= word {
-            self.high.resize(word + 1, 0);
-        }
-        self.high[word] |= 1 << (register % 64);
     }
 
     /// Takes a register out; nothing happens where it is not in.
@@ -61,8 +73,8 @@ impl RegSet {
     pub fn remove(&mut self, register: u16) {
         if register < 64 {
             self.low &= !(1 << register);
-        } else if let Some(word) = self.high.get_mut(usize::from(register) / 64 - 1) {
-            *word &= !(1 << (register % 64));
+        } else if let Some(high) = &mut self.high {
+            high[usize::from(register) / 64 - 1] &= !(1 << (register % 64));
         }
     }
 
@@ -75,13 +87,14 @@ impl RegSet {
     /// Whether the set has no register.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.low == 0 && self.high.iter().all(|&word| word == 0)
+        self.low == 0 && self.high.as_ref().is_none_or(|high| high.iter().all(|&word| word == 0))
     }
 
     /// One more than the highest register; 0 for the empty set.
     pub fn end(&self) -> u32 {
-        match self.high.iter().rposition(|&word| word != 0) {
-            Some(word) => (word as u32 + 2) * 64 - self.high[word].leading_zeros(),
+        let high = self.high.as_ref();
+        match high.and_then(|high| high.iter().rposition(|&word| word != 0)) {
+            Some(word) => (word as u32 + 2) * 64 - self.high()[word].leading_zeros(),
             None => 64 - self.low.leading_zeros(),
         }
     }
@@ -92,9 +105,9 @@ impl RegSet {
     }
 
     /// Takes all registers out.
+    #[inline]
     pub fn clear(&mut self) {
-        self.low = 0;
-        self.high.clear();
+        *self = RegSet::default();
     }
 
     /// Adds the registers of the other set. Returns whether any was new.
@@ -102,12 +115,11 @@ impl RegSet {
     pub fn unite(&mut self, other: &RegSet) -> bool {
         let mut gained = other.low & !self.low != 0;
         self.low |= other.low;
-        if self.high.len() < other.high.len() {
-            self.high.resize(other.high.len(), 0);
-        }
-        for (bits, others) in self.high.iter_mut().zip(&other.high) {
-            gained |= others & !*bits != 0;
-            *bits |= others;
+        if let Some(others) = &other.high {
+            for (bits, others) in self.high_mut().iter_mut().zip(&**others) {
+                gained |= others & !*bits != 0;
+                *bits |= others;
+            }
         }
         gained
     }
@@ -116,8 +128,8 @@ impl RegSet {
     #[inline]
     pub fn truncate(&mut self, count: u32) {
         self.low &= mask_below(count);
-        if !self.high.is_empty() {
-            for (word, bits) in (1..).zip(&mut self.high) {
+        if let Some(high) = &mut self.high {
+            for (word, bits) in (1..).zip(&mut **high) {
                 *bits &= mask_below(count.saturating_sub(word * 64));
             }
         }
@@ -141,22 +153,25 @@ impl RegSet {
     pub fn intersect(&mut self, other: &RegSet) -> bool {
         let mut lost = self.low & !other.low != 0;
         self.low &= other.low;
-        for (word, bits) in self.high.iter_mut().enumerate() {
-            let others = other.high.get(word).copied().unwrap_or(0);
-            lost |= *bits & !others != 0;
-            *bits &= others;
+        if let Some(high) = &mut self.high {
+            for (bits, others) in high.iter_mut().zip(other.high()) {
+                lost |= *bits & !others != 0;
+                *bits &= others;
+            }
         }
         lost
     }
 
     /// Renumbers the registers so that `count` becomes 0; those below it are dropped.
+    #[inline]
     pub fn shift_down(&mut self, count: u32) {
+        if self.high.is_none() {
+            self.low = self.low.checked_shr(count).unwrap_or(0);
+            return;
+        }
         let old = std::mem::take(self);
-        let end = 64 + 64 * old.high.len() as u32;
-        for register in count..end {
-            if old.contains(register as u16) {
-                self.insert((register - count) as u16);
-            }
+        for register in old.iter().filter(|&register| u32::from(register) >= count) {
+            self.insert(register - count as u16);
         }
     }
 }
