@@ -35,13 +35,17 @@ pub fn head(kind: PacketKind, length: usize) -> Vec<u8> {
 }
 
 /// Cuts a packet from the front of the input; `length` bytes of it where so many are asked for and
-/// the stream is raw.
+/// the stream is raw, and what is there otherwise, up to the size of the buffer.
 pub fn cut(options: &Options, headers: bool, input: &[u8], length: usize) -> Cut {
     let kind = match options.packet {
         PacketKind::Http { headers: false, binary } => PacketKind::Http { headers, binary },
         kind => kind,
     };
-    if kind == PacketKind::Raw && length > 0 {
+    if kind == PacketKind::Raw {
+        let length = match length {
+            0 => input.len().min(options.buffer).max(1),
+            length => length,
+        };
         return if input.len() < length {
             Cut::More(Some(length))
         } else {

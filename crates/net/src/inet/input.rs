@@ -23,6 +23,10 @@ pub(super) const DATAGRAM_BYTES_MAX: usize = 1 << 16;
 /// Bytes that are read at a time, at least.
 pub(super) const READ_BYTES_MIN: usize = 1460;
 
+/// Bytes that are read at a time from a stream that had enough the last time: whoever takes a long
+/// stream in small pieces asks the system once for many of them.
+const READ_BYTES_AHEAD: usize = 1 << 15;
+
 /// Bytes of the largest buffer that a thread keeps for the next connection that it reads from.
 const SPARE_BYTES_MAX: usize = 1 << 16;
 
@@ -133,7 +137,11 @@ impl Inet {
             .receivers
             .front()
             .map_or(0, |waiter| waiter.length.saturating_sub(state.input.len()));
-        let room = state.options.buffer.max(READ_BYTES_MIN).max(wanted);
+        let goes_ahead = state.flows && !state.is_active();
+        let at_least = if goes_ahead { READ_BYTES_AHEAD } else { READ_BYTES_MIN };
+        // Whole buffers, so that no piece is short while more is there.
+        let buffer = state.options.buffer.max(1);
+        let room = wanted.max(at_least.div_ceil(buffer) * buffer);
         let before = state.input.len();
         if state.input.capacity() == 0 {
             state.input = SPARE.take();
@@ -145,6 +153,7 @@ impl Inet {
         // SAFETY: the system has written so many bytes behind those that were there.
         unsafe { state.input.set_len(before + count) };
         state.drained = result.is_ok() && count < room && !state.is_special;
+        state.flows = count == room;
         result
     }
     /// Makes messages and results of the input.

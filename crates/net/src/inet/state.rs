@@ -232,6 +232,8 @@ pub(super) struct State {
     pub(super) armed: Ready,
     /// All has been read that the poller has told of.
     pub(super) drained: bool,
+    /// The last read got as much as there was room for.
+    pub(super) flows: bool,
     /// The socket took no more when it was last written to, and the poller has not told of room
     /// since.
     pub(super) full: bool,
@@ -296,6 +298,7 @@ impl State {
             sent: Traffic::default(),
             armed: Ready::NOTHING,
             drained: false,
+            flows: false,
             full: false,
             is_special: false,
             channel: None,
