@@ -25,7 +25,7 @@ steps() ->
      {names, fun names/1}, {aliases, fun aliases/1}, {links, fun links/1}, {unlinks, fun unlinks/1},
      {exits, fun exits/1}, {monitors, fun monitors/1}, {named_monitors, fun named_monitors/1},
      {demonitors, fun demonitors/1}, {leaders, fun leaders/1}, {spawns, fun spawns/1},
-     {spawn_requests, fun spawn_requests/1}, {replies_first, fun replies_first/1}, {orphans, fun orphans/1},
+     {spawn_requests, fun spawn_requests/1}, {pending_aliases, fun pending_aliases/1}, {replies_first, fun replies_first/1}, {orphans, fun orphans/1},
      {rpcs, fun rpcs/1}, {infos, fun infos/1},
      {options, fun options/1}, {gen_calls, fun gen_calls/1}, {trace_tokens, fun trace_tokens/1},
      {node_lists, fun node_lists/1}, {many, fun many/1}].
@@ -276,6 +276,27 @@ spawn_requests(Peer) ->
     Id6 = spawn_request(Peer, ?MODULE, waits, [], [{monitor, [{tag, mine}]}]),
     Sixth = receive {spawn_reply, Id6, ok, P6} -> exit(P6, six), next() after 3000 -> nothing end,
     {First, Second, Third, Fourth, Fifth, Sixth}.
+
+%% A request's reference is an alias once there is a process, and not where the request fails.
+pending_aliases(Peer) ->
+    Answer = fun(Id) -> receive {spawn_reply, Id, _, What} -> seen(What) after 10000 -> nothing end end,
+    Next = fun() -> receive Message -> Message after 50 -> nothing end end,
+    Failing = [begin
+        Id = spawn_request(Node, ?MODULE, waits, [], [{monitor, [{alias, Mode}]}, bad_option]),
+        Id ! early,
+        What = Answer(Id),
+        Id ! late,
+        {What, unalias(Id), Next()}
+    end || Node <- [node(), Peer], Mode <- [explicit_unalias, demonitor, reply_demonitor]],
+    There = spawn_request(Peer, ?MODULE, waits, [], [{monitor, [{alias, explicit_unalias}]}]),
+    AnswerThere = Answer(There),
+    There ! through,
+    Through = next(),
+    Taken = spawn_request(Peer, ?MODULE, waits, [], [{monitor, [{alias, explicit_unalias}]}]),
+    Unaliased = [unalias(Taken), unalias(Taken)],
+    AnswerTaken = Answer(Taken),
+    Taken ! through,
+    {Failing, AnswerThere, Through, Unaliased, AnswerTaken, Next()}.
 
 %% A process whose parent ends before it is linked to it hears of the parent's reason, and of no other.
 orphans(Peer) ->

@@ -293,5 +293,10 @@ fn unalias(p: &mut Process, reference: Term) -> BifResult {
         None => return Err(BifExit::BADARG),
     };
     let alias = RefValue::of(reference);
+    // One that is not active yet does not become so.
+    let asked = p.relations.remote.as_mut();
+    if let Some(request) = asked.and_then(|remote| remote.spawn_requests.get_mut(alias.id)) {
+        return Ok(Term::bool(request.alias.take().is_some()));
+    }
     Ok(Term::bool(p.relations.alias(alias).is_some() && p.relations.remove_alias(alias.id)))
 }

@@ -73,39 +73,43 @@ fn has_room(vm: &Vm, options: &SpawnOptions) -> bool {
     options.max_heap_size.is_none_or(|limit| limit.words == 0 || limit.words >= least)
 }
 
-fn spawn_options(p: &mut Process, list: Term) -> Option<(SpawnOptions, Option<RefValue>)> {
-    let mut options = SpawnOptions::default();
-    let mut reference = None;
+/// The options of a process on this node, and those of the monitor that is to be made ([`monitored`])
+/// when nothing else is wrong with the call: an alias would outlive a failing one.
+fn spawn_options(vm: &Vm, list: Term) -> Option<(SpawnOptions, Option<MonitorOptions>)> {
+    let (mut options, mut monitor) = (SpawnOptions::default(), None);
     for option in list.list_to_vec()? {
         if let Some(name) = option.as_atom() {
             match name {
                 am::LINK => options.link = true,
-                am::MONITOR => {
-                    let value = monitor_ref(p, None);
-                    options.monitor = Some((value, None));
-                    reference = Some(value);
-                }
+                am::MONITOR => monitor = Some(MonitorOptions::default()),
                 _ => return None,
             }
             continue;
         }
         let (name, value) = pair_of(option)?;
         match name.as_atom()? {
-            am::MONITOR => {
-                let given = monitor_options(p.vm, value)?;
-                let made = monitor_ref(p, given.alias);
-                options.monitor = Some((made, given.tag.map(Tag::new)));
-                options.priority_monitor = given.priority;
-                reference = Some(made);
-            }
-            am::LINK if p.vm.release() >= Release::R28 => {
+            am::MONITOR => monitor = Some(monitor_options(vm, value)?),
+            am::LINK if vm.release() >= Release::R28 => {
                 options.link = true;
-                options.priority_link = link_options(p.vm, value)?;
+                options.priority_link = link_options(vm, value)?;
             }
-            name => plain_spawn_option(p.vm, &mut options, name, value)?,
+            name => plain_spawn_option(vm, &mut options, name, value)?,
         }
     }
-    has_room(p.vm, &options).then_some((options, reference))
+    has_room(vm, &options).then_some((options, monitor))
+}
+
+/// Has the new process monitored; the monitor's reference.
+fn monitored(
+    p: &mut Process,
+    options: &mut SpawnOptions,
+    monitor: Option<MonitorOptions>,
+) -> Option<RefValue> {
+    let monitor = monitor?;
+    let reference = monitor_ref(p, monitor.alias);
+    options.monitor = Some((reference, monitor.tag.map(Tag::new)));
+    options.priority_monitor = monitor.priority;
+    Some(reference)
 }
 
 /// The options of a process that another node asks for, and whether it is to be monitored.
@@ -131,8 +135,9 @@ pub fn remote_spawn_options(vm: &Vm, list: Term) -> Option<(SpawnOptions, bool)>
 
 #[bif("erlang:spawn_opt/4")]
 fn spawn_opt_4(p: &mut Process, module: Term, function: Term, args: Term, list: Term) -> BifResult {
-    let (options, reference) = spawn_options(p, list).ok_or_else(bad_option)?;
+    let (mut options, monitor) = spawn_options(p.vm, list).ok_or_else(bad_option)?;
     let start = start_of(module, function, args)?;
+    let reference = monitored(p, &mut options, monitor);
     let pid = spawned(spawn(p.vm, Some(p), start, options))?;
     match reference {
         Some(reference) => {
@@ -238,7 +243,9 @@ fn request_spawn(p: &mut Process, node: Term, mfa: Term, list: Term, kind: Term)
     if is_spawn_opt && (!valid || says_how_to_reply) {
         return bad;
     }
-    let reference = monitor_ref(p, monitor.as_ref().and_then(|options| options.alias));
+    // Not active before the other node has answered.
+    let alias = monitor.as_ref().and_then(|options| options.alias);
+    let reference = alias.map_or_else(|| vm.next_ref(), |_| vm.next_alias(p.id()));
     let term = reference.to_term(&mut p.heap);
     let options = p.list(&forwarded);
     let result = if is_spawn_opt { p.tuple(&[term, Term::bool(monitor.is_some())]) } else { term };
@@ -250,7 +257,6 @@ fn request_spawn(p: &mut Process, node: Term, mfa: Term, list: Term, kind: Term)
         Sent::NotConnected
     };
     let Sent::On(connection) = sent else {
-        p.relations.remove_alias(reference.id);
         if request.on_error {
             let why = match sent {
                 _ if !valid => atom!("badopt"),
@@ -273,6 +279,7 @@ fn request_spawn(p: &mut Process, node: Term, mfa: Term, list: Term, kind: Term)
         priority_link,
         priority_monitor: monitor.as_ref().is_some_and(|options| options.priority),
         monitor: monitor.map(|options| options.tag.map(Tag::new)),
+        alias,
         reference,
     };
     let remote = p.relations.remote();
@@ -294,10 +301,10 @@ fn spawn_request(
     let Some(request) = RequestOptions::parse(list) else { return Ok(Term::atom(atom!("badopt"))) };
     let RequestOptions { reply_tag, on_success, on_error, .. } = request;
     let list = p.list(&request.rest);
-    let parsed = spawn_options(p, list).filter(|_| request.valid);
+    let parsed = spawn_options(p.vm, list).filter(|_| request.valid);
     let badopt = parsed.is_none();
-    let (options, reference) = parsed.unwrap_or_default();
-    let reference = reference.unwrap_or_else(|| p.vm.next_ref());
+    let (mut options, monitor) = parsed.unwrap_or_default();
+    let reference = monitored(p, &mut options, monitor).unwrap_or_else(|| p.vm.next_ref());
     let reference = reference.to_term(&mut p.heap);
     let reply = |p: &mut Process, wanted: bool, result: Term, value: Term| {
         if wanted {
@@ -328,7 +335,6 @@ fn spawn_request_abandon(p: &mut Process, reference: Term) -> BifResult {
     // One of this node is answered before anybody could abandon it.
     let request = p.relations.remote.as_mut().and_then(|remote| remote.spawn_requests.remove(id));
     let Some(request) = request else { return Ok(Term::bool(false)) };
-    p.relations.remove_alias_of_monitor(id);
     if request.link
         && let Some(remote) = p.vm.remote()
     {

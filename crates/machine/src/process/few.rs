@@ -50,6 +50,15 @@ impl<V> Few<V> {
             Few::Many(table) => table.get(&key),
         }
     }
+    /// The value of a key, to be changed.
+    pub fn get_mut(&mut self, key: u64) -> Option<&mut V> {
+        match self {
+            Few::Few(pairs) => {
+                pairs.iter_mut().find(|(other, _)| *other == key).map(|(_, value)| value)
+            }
+            Few::Many(table) => table.get_mut(&key),
+        }
+    }
     /// Sets the value of a key. Returns the one that it had before.
     pub fn insert(&mut self, key: u64, value: V) -> Option<V> {
         match self {

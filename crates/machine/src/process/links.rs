@@ -189,14 +189,10 @@ impl Relations {
     }
     /// Drops a monitor, and its alias where that ends with the monitor.
     pub fn remove_monitor(&mut self, id: u64) -> Option<Monitor> {
-        self.remove_alias_of_monitor(id);
-        self.monitors.remove(id)
-    }
-    /// Drops the alias of a monitor where it ends with the monitor.
-    pub fn remove_alias_of_monitor(&mut self, id: u64) {
         let mode = self.aliases.get(id).map(|alias| alias.mode);
         if matches!(mode, Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
             self.remove_alias(id);
         }
+        self.monitors.remove(id)
     }
 }

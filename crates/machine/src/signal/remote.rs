@@ -10,7 +10,7 @@
 
 use crate::process::Process;
 use crate::process::few::Few;
-use crate::process::links::{RefValue, Relations, Tag, Watched};
+use crate::process::links::{AliasMode, RefValue, Relations, Tag, Watched};
 use crate::vm::Vm;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -347,6 +347,8 @@ pub struct SpawnRequest {
     pub monitor: Option<Option<Tag>>,
     /// The message of the monitor becomes a priority message.
     pub priority_monitor: bool,
+    /// What the reference becomes when there is a new process; nothing comes through it before.
+    pub alias: Option<AliasMode>,
     pub reference: RefValue,
 }
 
@@ -505,6 +507,9 @@ impl Process {
         };
         let pid = RemotePid::of(result);
         if let Some(pid) = pid {
+            if let Some(mode) = request.alias {
+                self.relations.add_alias(request.reference, mode);
+            }
             if flags & SPAWNED_LINKED != 0 {
                 let priority = request.priority_link;
                 let link = RemoteLink { priority, ..RemoteLink::new(request.connection) };
@@ -522,8 +527,6 @@ impl Process {
                 };
                 self.relations.monitors.insert(reference, monitor);
             }
-        } else {
-            self.relations.remove_alias_of_monitor(reference);
         }
         let (wanted, kind) = match pid {
             Some(_) => (request.on_success, am::OK),
