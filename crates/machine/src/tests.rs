@@ -1,10 +1,11 @@
 //! What processes do to each other, without an engine: signals are handled by hand.
 
+use crate::process::exit::Ending;
 use crate::process::links::{AliasMode, Monitor, RefValue, Relations, Tag, Watched};
 use crate::process::mailbox::Mailbox;
 use crate::process::run_state;
 use crate::process::spawn::{SpawnOptions, Start, spawn};
-use crate::process::{Process, Task, TaskWork};
+use crate::process::{Process, REDUCTIONS_PER_TURN, Task, TaskWork};
 use crate::signal;
 use crate::vm::{Config, Vm, pin};
 use std::sync::Arc;
@@ -47,7 +48,7 @@ fn end(vm: &'static Vm, pid: u64, reason: Term) {
     let guard = pin();
     let process = process(vm, pid);
     process.exception.reason = reason;
-    assert!(process.end());
+    assert_eq!(process.end(&mut { REDUCTIONS_PER_TURN }), Ending::Over);
     // SAFETY: nobody touches it any more.
     unsafe { vm.processes.remove(pid, &guard) };
 }

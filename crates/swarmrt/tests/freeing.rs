@@ -141,7 +141,7 @@ fn nothing_is_left_of_machines_that_are_freed() {
         use_and_free(&module, End::Stop);
         use_and_free(&module, End::Halt);
     }
-    // A thread that frees large tables may be at its end.
+    // A thread may be at its end.
     let until = Instant::now() + Duration::from_secs(20);
     while status("Threads:") > threads && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(1));

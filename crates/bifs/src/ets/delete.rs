@@ -1,5 +1,6 @@
 //! Taking out objects and whole tables.
 
+use super::garbage::{Deletion, underway};
 use super::hash::hash_of;
 use super::object::Head;
 use super::table::{Access, Storage, Table};
@@ -60,18 +61,30 @@ fn take(p: &mut Process, id: Term, key: Term) -> BifResult {
 
 #[bif("ets:delete/1")]
 fn delete_table(p: &mut Process, id: Term) -> BifResult {
-    let guard = &pin();
-    let register = register_of(p);
-    let table = register.table(p, id, Access::Write, guard)?;
-    register.delete(table, guard);
-    p.bump_reductions(REDUCTIONS_PER_TABLE);
+    let deletion = match underway(p) {
+        Some(deletion) => deletion,
+        None => {
+            let guard = &pin();
+            let register = register_of(p);
+            let table = register.table(p, id, Access::Write, guard)?;
+            p.bump_reductions(REDUCTIONS_PER_TABLE);
+            Deletion::new(table.len(), register.delete(table, guard))
+        }
+    };
+    deletion.go_on(p)?;
     yes()
 }
 
 #[bif("ets:internal_delete_all/2")]
 fn internal_delete_all(p: &mut Process, id: Term, _state: Term) -> BifResult {
-    let guard = &pin();
-    let register = register_of(p);
-    let table = register.table(p, id, Access::Write, guard)?;
-    Ok(Term::small(table.clear(register) as i64))
+    let deletion = match underway(p) {
+        Some(deletion) => deletion,
+        None => {
+            let guard = &pin();
+            let table = register_of(p).table(p, id, Access::Write, guard)?;
+            let (objects, garbage) = table.clear();
+            Deletion::new(objects, garbage)
+        }
+    };
+    Ok(Term::small(deletion.go_on(p)? as i64))
 }

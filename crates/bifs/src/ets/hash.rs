@@ -15,6 +15,8 @@ const BUCKETS_MIN: usize = 256;
 const SEGMENT: usize = 2048;
 /// Buckets whose first objects are fetched while a program walks through the table.
 const AHEAD_BUCKETS: usize = 4;
+/// Empty buckets that cost as much as the freeing of an object.
+const BUCKETS_PER_REDUCTION: u32 = 32;
 /// Buckets added or taken away in one go.
 const STEPS_MAX: usize = 5;
 
@@ -492,21 +494,33 @@ impl HashTable {
     pub fn take_last(&mut self) -> HashTable {
         std::mem::replace(self, Self::with_buckets(1, self.keypos, self.duplicates))
     }
+    /// Frees objects of a table that nobody uses any more; takes one off for each. Whether none is
+    /// left.
+    pub fn free_some(&mut self, reductions: &mut i32) -> bool {
+        let mut emptied = 0;
+        while *reductions > 0 {
+            let Some(first) = self.buckets.last_mut() else { return true };
+            let object = *first;
+            if object.is_null() {
+                self.buckets.pop();
+                emptied += 1;
+                *reductions -= i32::from(emptied % BUCKETS_PER_REDUCTION == 0);
+                continue;
+            }
+            // SAFETY: the objects are ours, and this one is out of its bucket.
+            unsafe {
+                *first = (*object).next;
+                Head::free(object);
+            }
+            *reductions -= 1;
+        }
+        self.buckets.is_empty()
+    }
 }
 
 impl Drop for HashTable {
     fn drop(&mut self) {
-        for &first in &self.buckets {
-            let mut at = first;
-            while !at.is_null() {
-                // SAFETY: the objects are ours and go with us.
-                unsafe {
-                    let next = (*at).next;
-                    Head::free(at);
-                    at = next;
-                }
-            }
-        }
+        while !self.free_some(&mut { i32::MAX }) {}
     }
 }
 
@@ -586,6 +600,26 @@ mod tests {
             }
             assert!((0..400).all(|key| values(&table, key) == [1]), "after {objects}");
         }
+    }
+
+    #[test]
+    fn objects_are_freed_for_a_reduction_each() {
+        let mut table = HashTable::new(0, Duplicates::Any, 1);
+        for key in 0..1000 {
+            table.insert(object(key / 2, 0), false);
+        }
+        let (mut table, mut turns) = (table.take_last(), 0);
+        loop {
+            let mut reductions = 100;
+            let is_over = table.free_some(&mut reductions);
+            turns += 1;
+            if is_over {
+                break;
+            }
+            assert!(reductions <= 0, "a turn was left with {reductions}");
+        }
+        // The buckets cost a few.
+        assert!((10..=11).contains(&turns), "{turns} turns");
     }
 
     #[test]

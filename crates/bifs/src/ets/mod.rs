@@ -13,6 +13,7 @@
 //! writer holds the lock of what it looks at for the work on a bounded number of objects.
 
 mod delete;
+mod garbage;
 mod hash;
 mod info;
 mod insert;
@@ -28,7 +29,7 @@ mod update;
 mod walk;
 
 use crossbeam_epoch::pin;
-use ownership::process_ended;
+use ownership::process_ends;
 pub(crate) use select::specification_of;
 use smallvec::SmallVec;
 use swarmrt_heap::copy_whole;
@@ -48,7 +49,7 @@ fn register_of(p: &Process) -> &'static Register {
 
 /// Has tables looked after when processes end.
 pub fn register(vm: &'static Vm) {
-    vm.add_exit_hook(process_ended);
+    vm.set_exit_work(process_ends);
 }
 
 /// Tables that there are.

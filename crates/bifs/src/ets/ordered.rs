@@ -383,14 +383,22 @@ impl OrderedTable {
     pub fn take_all(&mut self) -> OrderedTable {
         std::mem::replace(self, OrderedTable::new(self.keypos))
     }
+    /// Frees objects of a table that nobody uses any more; takes one off for each. Whether none is
+    /// left.
+    pub fn free_some(&mut self, reductions: &mut i32) -> bool {
+        while *reductions > 0 {
+            let Some(slot) = self.tree.pop_first() else { return true };
+            // SAFETY: the objects are ours, and this one is out of the tree.
+            unsafe { Head::free(slot.ptr()) };
+            *reductions -= 1;
+        }
+        self.tree.is_empty()
+    }
 }
 
 impl Drop for OrderedTable {
     fn drop(&mut self) {
-        while let Some(slot) = self.tree.pop_first() {
-            // SAFETY: the objects are ours and go with us.
-            unsafe { Head::free(slot.ptr()) };
-        }
+        while !self.free_some(&mut { i32::MAX }) {}
     }
 }
 

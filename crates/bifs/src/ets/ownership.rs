@@ -1,10 +1,11 @@
 //! Who a table belongs to: names, owners, heirs, fixing.
 
+use super::garbage::{Deletion, Garbage};
 use super::object::OwnedTerm;
-use super::table::{Access, Heir, Protection, Register, Table};
-use super::{register_of, yes};
+use super::table::{Access, Heir, Protection, Register, Table, is_alive};
+use super::{REDUCTIONS_PER_TABLE, register_of, yes};
 use crate::args::{atom_of, list_of};
-use crossbeam_epoch::pin;
+use crossbeam_epoch::{Guard, pin};
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, FragmentHeap, RefKind, Term, am, atom};
@@ -94,51 +95,106 @@ fn give_away(p: &mut Process, id: Term, to: Term, data: Term) -> BifResult {
     if to == p.id() {
         return Err(BifExit::Caused(atom!("owner")));
     }
-    if p.vm.processes.get(to).is_none() {
+    if !is_alive(p.vm, to) {
         return Err(BifExit::BADARG);
     }
     register.give(table, to);
     announce(p.vm, table, p.id(), to, data);
-    if p.vm.processes.get(to).is_none() {
-        // It ended meanwhile, and may have looked for its tables before.
-        orphaned(p.vm, register, to, guard);
+    if !is_alive(p.vm, to) {
+        // It ended meanwhile. The objects are freed here and at once, which is rare.
+        drop(orphaned(p.vm, register, to, guard));
     }
     yes()
 }
 
-/// Deletes the tables of a process that is gone, or gives them to their heirs.
-fn orphaned(vm: &'static Vm, register: &Register, pid: u64, guard: &crossbeam_epoch::Guard) {
-    for slot in register.held_by(pid) {
-        let Some(table) = register.at(slot, guard) else { continue };
+/// Deletes the tables that a process has left, or gives them to their heirs.
+fn orphaned(vm: &'static Vm, register: &Register, pid: u64, guard: &Guard) -> Vec<Garbage> {
+    let left = register.held_by(pid).into_iter();
+    left.flat_map(|slot| left_behind(vm, register, pid, slot, guard)).collect()
+}
+
+/// Deletes the table in a slot, or gives it to its heir, where the process that ends owns it; takes
+/// back what it has otherwise to do with it.
+fn left_behind(
+    vm: &'static Vm,
+    register: &Register,
+    pid: u64,
+    slot: u32,
+    guard: &Guard,
+) -> Vec<Garbage> {
+    let Some(table) = register.at(slot, guard) else { return Vec::new() };
+    table.heir_ended(pid);
+    if table.owner() != pid {
         table.unfix(pid, true);
-        table.heir_ended(pid);
-        if table.owner() != pid {
-            continue;
-        }
-        // The heir stays the heir: `info` tells so.
-        let heir = {
-            let heir = table.heir.lock();
-            let heir =
-                heir.as_ref().filter(|heir| !heir.ended && vm.processes.get(heir.pid).is_some());
-            heir.map(|heir| {
-                register.give(table, heir.pid);
-                announce(vm, table, pid, heir.pid, heir.data.term);
-                heir.pid
-            })
-        };
-        match heir {
-            Some(heir) if vm.processes.get(heir).is_none() => orphaned(vm, register, heir, guard),
-            Some(_) => {}
-            None => {
-                register.delete(table, guard);
-            }
-        }
+        return Vec::new();
+    }
+    // The heir stays the heir: `info` tells so.
+    let heir = {
+        let heir = table.heir.lock();
+        let heir = heir.as_ref().filter(|heir| !heir.ended && is_alive(vm, heir.pid));
+        heir.map(|heir| {
+            table.unfix(pid, true);
+            register.give(table, heir.pid);
+            announce(vm, table, pid, heir.pid, heir.data.term);
+            heir.pid
+        })
+    };
+    match heir {
+        Some(heir) if !is_alive(vm, heir) => orphaned(vm, register, heir, guard),
+        Some(_) => Vec::new(),
+        // What is marked as deleted goes with the rest.
+        None => vec![register.delete(table, guard)],
     }
 }
 
-pub(super) fn process_ended(p: &mut Process) {
+/// What a process that ends has left to do with tables.
+#[derive(Default)]
+struct Leaving {
+    /// The slots of tables, the oldest last.
+    slots: Vec<u32>,
+    garbage: Vec<Garbage>,
+}
+
+/// The exit work of tables: see [`Vm::set_exit_work`].
+pub(super) fn process_ends(p: &mut Process, reductions: &mut i32) -> bool {
+    let register = register_of(p);
+    let mut leaving = match p.bif_state.take().map(|state| state.downcast::<Leaving>()) {
+        Some(Ok(leaving)) => leaving,
+        other => {
+            let mut slots = register.held_by(p.id());
+            slots.reverse();
+            // It may have been ended while it deleted a table.
+            let deletion = other.and_then(|state| state.err()?.downcast::<Deletion>().ok());
+            if slots.is_empty() && deletion.is_none() {
+                return true;
+            }
+            let garbage = deletion.map(|deletion| deletion.garbage).into_iter().collect();
+            Box::new(Leaving { slots, garbage })
+        }
+    };
+    let is_done = leave(p, register, &mut leaving, reductions);
+    if !is_done {
+        p.bif_state = Some(leaving);
+    }
+    is_done
+}
+
+fn leave(p: &Process, register: &Register, leaving: &mut Leaving, reductions: &mut i32) -> bool {
     let guard = &pin();
-    orphaned(p.vm, register_of(p), p.id(), guard);
+    loop {
+        while let Some(garbage) = leaving.garbage.last_mut() {
+            if !garbage.free(reductions) {
+                return false;
+            }
+            leaving.garbage.pop();
+        }
+        if *reductions <= 0 && !leaving.slots.is_empty() {
+            return false;
+        }
+        let Some(slot) = leaving.slots.pop() else { return true };
+        leaving.garbage = left_behind(p.vm, register, p.id(), slot, guard);
+        *reductions -= REDUCTIONS_PER_TABLE as i32;
+    }
 }
 
 #[bif("ets:safe_fixtable/2")]

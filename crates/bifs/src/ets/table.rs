@@ -2,19 +2,19 @@
 //!
 //! Tables are found by name or by the reference that `ets:new/2` returned, without a lock that
 //! writers of other tables hold. A table that is deleted is freed when nobody can be looking at it
-//! any more; its objects go on a thread of their own, because there may be many.
+//! any more. Its objects are [`Garbage`]: who deletes them frees them in its turns, because there may
+//! be many.
 
+use super::garbage::Garbage;
 use super::hash::{Change, Duplicates, HashTable};
 use super::object::{Head, OwnedTerm};
 use super::ordered::OrderedTable;
 use crossbeam_epoch::Guard;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
-use std::sync::OnceLock;
 use std::sync::atomic::{
     AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
-use std::sync::mpsc::{Sender, channel};
 use swarmrt_machine::process::links::RefValue;
 use swarmrt_machine::{BifExit, Process, Vm};
 use swarmrt_term::reference::SLOT_BITS;
@@ -237,8 +237,9 @@ impl Table {
         &shards[(hash >> 24) as usize & (shards.len() - 1)]
     }
 
-    /// Empties the table, at once as far as others can see.
-    pub fn clear(&self, register: &Register) -> usize {
+    /// Empties the table, at once as far as others can see; how many objects it had.
+    pub fn clear(&self) -> (usize, Garbage) {
+        let mut garbage = Garbage::default();
         let objects = match &self.storage {
             Storage::Hash(shards) => {
                 let mut locked: Vec<_> = shards.iter().map(RwLock::write).collect();
@@ -246,9 +247,10 @@ impl Table {
                 let objects = locked.iter().map(|shard| shard.len()).sum::<usize>();
                 for shard in &mut locked {
                     if self.is_fixed() {
+                        garbage.marked(shard.len());
                         mark_all(shard);
                     } else {
-                        register.reap(shard.take_all());
+                        garbage.push_hash(shard.take_all());
                     }
                 }
                 objects
@@ -257,12 +259,12 @@ impl Table {
                 let mut tree = tree.write();
                 self.words.store(0, Ordering::Relaxed);
                 let objects = tree.len();
-                register.reap_tree(tree.take_all());
+                garbage.push_ordered(tree.take_all());
                 objects
             }
         };
         self.count(Change { objects: -(objects as isize), words: 0 });
-        objects
+        (objects, garbage)
     }
 
     /// Keeps objects where they are for the process. Whether it did not before.
@@ -324,15 +326,18 @@ pub struct NewTable {
     pub tuning: Tuning,
 }
 
+/// Whether a process is there and does not end. Who has given it a table asks this afterwards: it
+/// may have looked for its tables before.
+pub fn is_alive(vm: &Vm, pid: u64) -> bool {
+    vm.processes.get(pid).is_some_and(|cell| !cell.shared.is_ending())
+}
+
 const CHUNK: usize = 1024;
 const CHUNKS: usize = 4096;
 /// Tables that there can be at a time.
 pub const TABLES_MAX: usize = CHUNK * CHUNKS;
 
 type Slots = [AtomicPtr<Table>; CHUNK];
-
-/// Objects for the thread that frees them.
-type Garbage = Box<dyn Send>;
 
 /// The slots of each process's tables.
 type TablesOf = HashMap<u64, Vec<u32>>;
@@ -348,7 +353,6 @@ pub struct Register {
     hints: Box<[AtomicU32]>,
     /// Tables that each process owns or fixes.
     held: Box<[Mutex<TablesOf>]>,
-    reaper: OnceLock<Sender<Garbage>>,
 }
 
 const HELD_PARTS: usize = 64;
@@ -362,7 +366,6 @@ impl Default for Register {
             names: RwLock::default(),
             hints: (0..HINTS).map(|_| AtomicU32::default()).collect(),
             held: (0..HELD_PARTS).map(|_| Mutex::default()).collect(),
-            reaper: OnceLock::new(),
         }
     }
 }
@@ -386,9 +389,6 @@ impl Drop for Register {
         }
     }
 }
-
-/// More objects than these are freed by a thread of their own.
-const FREED_AT_ONCE_MAX: usize = 1000;
 
 const _: () = assert!(TABLES_MAX <= 1 << SLOT_BITS);
 
@@ -562,8 +562,8 @@ impl Register {
         if let Some(before) = before {
             self.let_go(before.pid, table.slot);
         }
-        // It has ended, and may have looked for its tables before.
-        if let Some(pid) = pid.filter(|&pid| vm.processes.get(pid).is_none()) {
+        // It ends, and may have looked for its tables before.
+        if let Some(pid) = pid.filter(|&pid| !is_alive(vm, pid)) {
             self.let_go(pid, table.slot);
             table.heir.lock().take_if(|heir| heir.pid == pid);
         }
@@ -584,10 +584,11 @@ impl Register {
         Ok(())
     }
 
-    /// Takes a table away. `false` when somebody else just did.
-    pub fn delete(&self, table: &Table, guard: &Guard) -> bool {
+    /// Takes a table away; its objects. None when somebody else just did.
+    pub fn delete(&self, table: &Table, guard: &Guard) -> Garbage {
+        let mut garbage = Garbage::default();
         if table.dead.swap(true, Ordering::AcqRel) {
-            return false;
+            return garbage;
         }
         if table.named {
             let mut names = self.names.write();
@@ -602,10 +603,10 @@ impl Register {
         match &table.storage {
             Storage::Hash(shards) => {
                 for shard in shards {
-                    self.reap(shard.write().take_last());
+                    garbage.push_hash(shard.write().take_last());
                 }
             }
-            Storage::Ordered(tree) => self.reap_tree(tree.write().take_all()),
+            Storage::Ordered(tree) => garbage.push_ordered(tree.write().take_all()),
         }
         let slot = table.slot;
         let address = std::ptr::from_ref(table) as usize;
@@ -615,30 +616,7 @@ impl Register {
         self.free.lock().0.push(slot);
         // SAFETY: the table is out of the register; guards that saw it delay this.
         unsafe { guard.defer_unchecked(move || drop(Box::from_raw(address as *mut Table))) };
-        true
-    }
-
-    fn send(&self, garbage: Garbage) {
-        let sender = self.reaper.get_or_init(|| {
-            let (sender, receiver) = channel();
-            let thread = std::thread::Builder::new().name("ets reaper".into());
-            // Without a thread, whoever sends frees the garbage.
-            let _ = thread.spawn(move || receiver.iter().for_each(drop));
-            sender
-        });
-        let _ = sender.send(garbage);
-    }
-
-    /// Frees objects, at once when they are few.
-    fn reap(&self, table: HashTable) {
-        if table.len() > FREED_AT_ONCE_MAX {
-            self.send(Box::new(table));
-        }
-    }
-    fn reap_tree(&self, table: OrderedTable) {
-        if table.len() > FREED_AT_ONCE_MAX {
-            self.send(Box::new(table));
-        }
+        garbage
     }
 
     fn holders(&self, pid: u64) -> &Mutex<HashMap<u64, Vec<u32>>> {

@@ -9,6 +9,18 @@ use std::sync::atomic::Ordering;
 use swarmrt_term::print::display;
 use swarmrt_term::{Term, am};
 
+/// How far the end of a process has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// Its reductions are used up, and [`Process::end`] is to be called again.
+    Unfinished,
+    /// Whoever ends the last [wait](super::connection_ready) for a connection takes it out of the
+    /// table; the caller does not touch it any more.
+    Held,
+    /// The caller takes it out of the table.
+    Over,
+}
+
 impl Process {
     /// Whether an exit signal waits that will end the process: asked by long work that can be
     /// broken off.
@@ -65,19 +77,27 @@ impl Process {
         }
     }
 
-    /// Ends the process with `exception.reason`: tells everybody related to it. The caller holds an
-    /// epoch guard. If this returns `true`, it takes the process out of the table then; else whoever
-    /// ends the last [wait](super::connection_ready) does so, and the caller does not touch the
-    /// process any more.
+    /// Ends the process with `exception.reason`, or goes on with that: tells everybody related to it.
+    /// Takes off the reductions that it uses. The caller holds an epoch guard.
     #[must_use]
-    pub(crate) fn end(&mut self) -> bool {
+    pub(crate) fn end(&mut self, reductions: &mut i32) -> Ending {
+        if !self.exiting {
+            self.begin_to_end();
+        }
+        if self.vm.exit_work().is_some_and(|work| !work(self, reductions)) {
+            return Ending::Unfinished;
+        }
+        self.finish_ending();
+        if self.shared().release_exit() { Ending::Over } else { Ending::Held }
+    }
+
+    fn begin_to_end(&mut self) {
         self.exiting = true;
         self.shared().exit_holds.store(1, Ordering::Relaxed);
         if self.trace.is_on() {
             self.trace_exit();
         }
         let vm = self.vm;
-        let reason = self.exception.reason;
         let pid = self.pid();
         if vm.is_system_process(self.id()) && !vm.is_halting() {
             self.halt_for_system_process();
@@ -89,6 +109,11 @@ impl Process {
             vm.names.unregister_exiting(name, pid);
         }
         vm.system_monitor.process_ended(self.id());
+    }
+
+    fn finish_ending(&mut self) {
+        let vm = self.vm;
+        let reason = self.exception.reason;
         for hook in vm.exit_hooks() {
             hook(self);
         }
@@ -116,7 +141,6 @@ impl Process {
             on_end(extra.ended.take().unwrap_or(Ended::Exited(reason)));
         }
         self.shared().state.exit();
-        self.shared().release_exit()
     }
 
     /// Tells those that are linked, that monitor it, and that it monitors.

@@ -13,6 +13,7 @@
 
 use crate::bif::BifKind;
 use crate::code::natives::NativeSlot;
+use crate::process::exit::Ending;
 use crate::process::table::ProcessCell;
 use crate::process::{Process, REDUCTIONS_PER_TURN};
 use crate::schedule::deferred;
@@ -86,8 +87,14 @@ fn attend_to(process: &mut Process) {
     // The function may look at literals that its arguments refer to.
     vm.retirement.hold();
     process.break_off();
-    let is_over = process.end();
-    assert!(is_over, "it does not wait for connections");
+    // At once: it is not the process's turn. Its own reductions are the function's meanwhile.
+    let ending = loop {
+        match process.end(&mut { REDUCTIONS_PER_TURN }) {
+            Ending::Unfinished => {}
+            ending => break ending,
+        }
+    };
+    assert_eq!(ending, Ending::Over, "it does not wait for connections");
     if process.trace.is_on() {
         process.trace_exited();
     }
@@ -128,6 +135,15 @@ impl Process {
         let shared = unsafe { &*std::ptr::from_ref(self.shared()) };
         let _attending = shared.in_native.keep_signals();
         shared.in_native.entered.store(false, Ordering::Relaxed);
+    }
+
+    /// Does something with what others may change while the process is in a function: how it is
+    /// traced. May be called by the function that is running.
+    pub fn unattended<T>(&mut self, work: impl FnOnce(&mut Process) -> T) -> T {
+        // SAFETY: the shared part is there as long as the process is, whatever is borrowed of that.
+        let shared = unsafe { &*std::ptr::from_ref(self.shared()) };
+        let _kept = shared.in_native.is_entered().then(|| shared.in_native.keep_signals());
+        work(self)
     }
 
     /// Words of heap; while a library's function has the heap, the number when it began.

@@ -39,7 +39,7 @@ use run_state::RunState;
 use sequential::Sequential;
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use swarmrt_beam::instr::Instr;
 use swarmrt_heap::{Fragment, Heap};
 use swarmrt_term::alloc::OffHeap;
@@ -67,6 +67,15 @@ pub struct Shared {
     pub incoming: Incoming<Fragment>,
     /// The number of its pid.
     pub id: u64,
+}
+
+impl Shared {
+    /// Whether the process ends or has ended, though it may be in the table still. Who gives it
+    /// something under a lock asks this afterwards; it looks for what it has under the same lock.
+    pub fn is_ending(&self) -> bool {
+        // In this order: the process is `exited` before its holds are given back.
+        self.exit_holds.load(Ordering::Acquire) > 0 || self.state.load() == run_state::EXITED
+    }
 }
 
 /// The priority of a process (`process_flag(priority, Level)`); a lower number runs first.

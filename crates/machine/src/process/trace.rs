@@ -421,12 +421,17 @@ impl Process {
         }
     }
 
-    /// Nothing is left of the process.
+    /// The process is scheduled in or out while it ends, or nothing is left of it.
     #[cold]
-    pub(crate) fn trace_exited(&mut self) {
+    pub(crate) fn trace_ending(&mut self, event: Atom) {
         if self.trace.wants(flags::EXITING) {
-            self.trace_event(flags::EXITING, atom!("out_exited"), |_, _| vec![Term::small(0)]);
+            self.trace_event(flags::EXITING, event, |_, _| vec![Term::small(0)]);
         }
+    }
+
+    /// Nothing is left of the process.
+    pub(crate) fn trace_exited(&mut self) {
+        self.trace_ending(atom!("out_exited"));
     }
 
     /// A collection starts or ends.

@@ -2,7 +2,8 @@
 //! dirty scheduler, one built-in.
 
 use super::dirty::DirtyThread;
-use super::{Outcome, Worker, watch};
+use super::{Outcome, Scheduler, Worker, watch};
+use crate::process::exit::Ending;
 use crate::process::table::ProcessCell;
 use crate::process::{Process, in_native};
 use crate::vm::Vm;
@@ -42,12 +43,15 @@ impl Vm {
         loop {
             process.reductions = turn;
             let traced_before = process.trace.flags();
-            if process.has_incoming() {
+            let is_ending = process.exiting;
+            if is_ending {
+                process.trace_ending(swarmrt_term::atom!("in_exiting"));
+            } else if process.has_incoming() {
                 process.handle_signals();
             }
-            if process.exit_pending {
+            if is_ending || process.exit_pending {
                 // SAFETY: it ran here.
-                unsafe { self.end_process(cell, &guard) };
+                unsafe { self.end_process(cell, scheduler, &guard) };
                 return None;
             }
             if process.tasks.is_some() {
@@ -67,13 +71,11 @@ impl Vm {
             match outcome {
                 Outcome::Exit => {
                     // SAFETY: the process ran here, and nobody else runs it.
-                    unsafe { self.end_process(cell, &guard) };
+                    unsafe { self.end_process(cell, scheduler, &guard) };
                     return None;
                 }
                 Outcome::Yield => {
-                    cell.shared.priority.store(process.priority as u8, Ordering::Relaxed);
-                    cell.shared.state.requeue();
-                    self.schedulers.enqueue(cell, false);
+                    self.run_again(cell, process);
                     return None;
                 }
                 Outcome::Wait => {
@@ -120,16 +122,37 @@ impl Vm {
         outcome
     }
 
-    /// Ends a process and frees it, unless it waits for a connection.
+    /// The turn of a process is over, and it has more to do.
+    fn run_again(&self, cell: &ProcessCell, process: &Process) {
+        cell.shared.priority.store(process.priority as u8, Ordering::Relaxed);
+        cell.shared.state.requeue();
+        self.schedulers.enqueue(cell, false);
+    }
+
+    /// Ends a process, or goes on with that, and frees it, unless it waits for a connection.
     ///
     /// # Safety
     /// The caller runs the process, and does not touch it afterwards.
-    unsafe fn end_process(&'static self, cell: &ProcessCell, guard: &crossbeam_epoch::Guard) {
+    unsafe fn end_process(
+        &'static self,
+        cell: &ProcessCell,
+        scheduler: &Scheduler,
+        guard: &crossbeam_epoch::Guard,
+    ) {
         // SAFETY: the caller's.
-        unsafe {
-            if (*cell.process.get()).end() {
-                self.remove_ended(cell, guard);
+        let process = unsafe { &mut *cell.process.get() };
+        let mut left = process.reductions;
+        match process.end(&mut left) {
+            Ending::Unfinished => {
+                let used = (process.reductions - left).max(1);
+                process.total_reductions += used as u64;
+                scheduler.reductions.fetch_add(used as u64, Ordering::Relaxed);
+                process.trace_ending(swarmrt_term::atom!("out_exiting"));
+                self.run_again(cell, process);
             }
+            Ending::Held => {}
+            // SAFETY: the caller's.
+            Ending::Over => unsafe { self.remove_ended(cell, guard) },
         }
     }
 

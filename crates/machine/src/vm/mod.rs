@@ -116,6 +116,11 @@ pub struct Config {
 /// Called for a process that ends, by the thread that ran it, while its terms are still there.
 pub type ExitHook = fn(&mut Process);
 
+/// Called for a process that ends, before the [hooks](ExitHook): does work for about so many
+/// reductions, and takes them off. It is called again, in another turn, until it returns `true`:
+/// nothing is left to do.
+pub type ExitWork = fn(&mut Process, reductions: &mut i32) -> bool;
+
 /// Called when a process is suspended (`true`) and when it is resumed.
 pub type SuspendHook = fn(&mut Process, bool);
 
@@ -182,6 +187,7 @@ pub struct Vm {
     next_ref: AtomicU64,
     pub unique_integers: unique::UniqueIntegers,
     extensions: Extensions,
+    exit_work: OnceLock<ExitWork>,
     exit_hooks: RwLock<Vec<ExitHook>>,
     suspend_hooks: RwLock<Vec<SuspendHook>>,
     ports: OnceLock<Box<dyn PortHost>>,
@@ -281,6 +287,7 @@ impl Vm {
                 config.schedulers + config.dirty_cpu + config.dirty_io,
             ),
             extensions: Extensions::default(),
+            exit_work: OnceLock::new(),
             exit_hooks: RwLock::default(),
             suspend_hooks: RwLock::default(),
             ports: OnceLock::new(),
@@ -362,6 +369,14 @@ impl Vm {
         self.extensions.get()
     }
 
+    /// Sets the work that may take an ending process several turns; once.
+    pub fn set_exit_work(&self, work: ExitWork) {
+        let is_first = self.exit_work.set(work).is_ok();
+        assert!(is_first, "one crate alone has such work");
+    }
+    pub(crate) fn exit_work(&self) -> Option<ExitWork> {
+        self.exit_work.get().copied()
+    }
     /// Adds a function to be called for every process that ends.
     pub fn add_exit_hook(&self, hook: ExitHook) {
         self.exit_hooks.write().push(hook);
