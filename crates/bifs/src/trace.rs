@@ -128,7 +128,7 @@ pub(crate) fn change_traced(
             set(process);
         }
     };
-    signal::send_call(p.vm, pid, Box::new(changing));
+    signal::send_look(p.vm, pid, Box::new(changing));
     Some(true)
 }
 
@@ -232,7 +232,7 @@ fn trace_for(p: &mut Process, whom: Term, on: bool, wanted: Tracing) -> BifResul
                         change(vm, &mut process.trace, on, wanted);
                     }
                 };
-                count += i64::from(signal::send_call(vm, pid, Box::new(changing)));
+                count += i64::from(signal::send_look(vm, pid, Box::new(changing)));
             }
         }
     }
@@ -257,12 +257,10 @@ fn trace_one(p: &mut Process, pid: u64, on: bool, wanted: Tracing) -> BifResult 
     let changed = if pid == p.id() {
         Term::bool(change(p.vm, &mut p.trace, on, wanted))
     } else {
-        crate::process::ask(
-            p,
-            pid,
-            move |process| Term::bool(change(process.vm, &mut process.trace, on, wanted)),
-            Term::bool(false),
-        )?
+        let changing = move |process: &mut Process, _: &mut FragmentHeap| {
+            Term::bool(change(process.vm, &mut process.trace, on, wanted))
+        };
+        ask_as(p, pid, signal::send_look, changing, Term::bool(false))?
     };
     if changed == Term::bool(true) { Ok(Term::small(1)) } else { Err(BifExit::BADARG) }
 }
@@ -504,7 +502,7 @@ pub(crate) fn trace_info_in(p: &mut Process, session: u32, whom: Term, item: Ter
             let trace = process.trace.clone();
             info_of(heap, vm, item, &trace, session).unwrap_or(Term::NIL)
         };
-        return ask_as(p, pid, signal::send_call, question, Term::atom(am::UNDEFINED));
+        return ask_as(p, pid, signal::send_look, question, Term::atom(am::UNDEFINED));
     }
     if whom == Term::atom(am::NEW) || whom == Term::atom(atom!("new_processes")) {
         let (vm, trace) = (p.vm, p.vm.trace_new.get());

@@ -101,7 +101,7 @@ fn trace_session_destroy(p: &mut Process, session: Term) -> BifResult {
                 stop(process);
             }
         };
-        signal::send_call(p.vm, pid, Box::new(call));
+        signal::send_look(p.vm, pid, Box::new(call));
     }
     Ok(Term::bool(true))
 }
@@ -186,7 +186,7 @@ fn sessions_of(p: &mut Process, pid: u64) -> BifResult {
         let numbers = numbers(process);
         heap.list(&numbers)
     };
-    ask_as(p, pid, signal::send_call, question, Term::atom(am::UNDEFINED))
+    ask_as(p, pid, signal::send_look, question, Term::atom(am::UNDEFINED))
 }
 
 /// No session waits to be cleaned up after: `trace_session_destroy/1` does it at once.

@@ -117,10 +117,12 @@ pub unsafe extern "C" fn enif_send(
     }
     let from = sender.as_ref().map_or(Term::NONE, |process| process.pid());
     let sent = signal::send_message(vm(), from, pid, message);
-    if let Some(process) = sender
-        && process.trace.is_on()
-    {
-        process.trace_sent(to.term, message, sent);
+    if let Some(process) = sender {
+        process.unattended(|process| {
+            if process.trace.is_on() {
+                process.trace_sent(to.term, message, sent);
+            }
+        });
     }
     if sent && let Some(message_env) = message_env {
         message_env.clear();

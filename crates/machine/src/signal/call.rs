@@ -65,8 +65,8 @@ pub fn send_small_change(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, SMALL_CHANGE)
 }
 
-/// As [`send_call`], for a call that reads nothing of the process but its stack. It runs early
-/// while the process is in a library's function on a dirty scheduler.
+/// As [`send_call`], for a call that uses nothing of the process but its stack and how it is traced.
+/// It runs early while the process is in a library's function on a dirty scheduler.
 pub fn send_look(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, LOOK)
 }
