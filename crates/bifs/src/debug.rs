@@ -156,6 +156,13 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             Ok(Term::bool(true))
         }
         "block" => block(p, value),
+        // A halt with a crash dump, by a scheduler that does not come back from it.
+        "broken_halt" => {
+            crate::system::halt_with_dump(p.vm, swarmrt_term::print::display(value).to_string());
+            loop {
+                std::thread::park();
+            }
+        }
         // The term in a fragment of its own.
         "mbuf" => {
             let fragment = Fragment::copy_of(value);

@@ -7,12 +7,17 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use swarmrt_machine::schedule::deferred;
 use swarmrt_machine::vm::halting::Halting;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom};
 
 /// The longest that a halt may wait for output, in milliseconds.
 const FLUSH_LIMIT_MS_MAX: u64 = i32::MAX as u64;
+
+/// How long a halt waits for output that nobody takes, where it has no limit.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a halt waits for output at most, in milliseconds, where there is a limit: the flag
 /// `+zhft`.
@@ -29,7 +34,7 @@ struct Crashing(AtomicBool);
 
 /// Halts once a crash dump is written, for the first who asks. Processes tell of themselves for it,
 /// so that schedulers run meanwhile, and a thread of its own waits.
-fn halt_with_dump(vm: &'static Vm, slogan: String) {
+pub(crate) fn halt_with_dump(vm: &'static Vm, slogan: String) {
     const EXIT_CRASHED: i32 = 1;
     if vm.extension::<Crashing>().0.swap(true, Ordering::Relaxed) {
         return;
@@ -88,8 +93,10 @@ fn halt(p: &mut Process, status: Term, options: Term) -> BifResult {
     p.vm.schedulers.stop_running();
     if flush {
         p.vm.extension::<Halting>().prepare(p.vm);
+        // Messages of this turn to other nodes.
+        deferred::run();
         if let Some(ports) = p.vm.ports() {
-            ports.flush(p.vm);
+            ports.flush(p.vm, limit_ms.is_none().then_some(FLUSH_PATIENCE));
         }
     }
     p.vm.halt(code);

@@ -82,3 +82,27 @@ fn there_is_none_where_none_is_wanted() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("Not a directory"));
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn they_are_whole_where_a_scheduler_does_not_come_back() {
+    let folder = std::env::temp_dir().join(format!("swarmrt-crash-lost-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
+    const PROGRAM: &str = r#"
+        logger:set_primary_config(level, none),
+        register(holder, spawn(fun() -> receive never -> ok end end)),
+        erts_debug:set_internal_state(available_internal_state, true),
+        erts_debug:set_internal_state(broken_halt, lost).
+    "#;
+    let output = Command::new(common::swarmrt())
+        .args(["erl", "-noshell", "+S", "1", "-eval", PROGRAM])
+        .current_dir(&folder)
+        .env_remove("ERL_CRASH_DUMP")
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let dump = std::fs::read_to_string(folder.join("erl_crash.dump")).expect("it was written");
+    for part in ["\nSlogan: lost\n", "\n=proc:", "\n=mod:erlang\n", "\n=end\n"] {
+        assert!(dump.contains(part), "no {part:?}");
+    }
+    let _ = std::fs::remove_dir_all(folder);
+}

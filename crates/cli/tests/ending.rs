@@ -1,8 +1,10 @@
 //! Whatever code runs, a process can be killed and the machine stopped within a second:
-//! `tests/ending/ending.erl`, and the signal of the operating system.
+//! `tests/ending/ending.erl`, and the signal of the operating system. What was sent is out then.
 
 mod common;
 
+use std::io::Read;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -92,4 +94,26 @@ fn sigterm_ends_a_machine_whose_threads_all_work() {
         // OTP's own shutdown of an idle node takes 1.04 s: `user_sup` waits a second for `user`.
         assert!(started.elapsed() < Duration::from_millis(2500), "{what}: {:?}", started.elapsed());
     }
+}
+
+/// What was given to a socket arrives, though the machine halts at once and the peer reads later.
+#[test]
+fn a_halt_waits_for_sockets() {
+    const BYTES: usize = 16 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let program = format!(
+        "{{ok, Socket}} = gen_tcp:connect({{127, 0, 0, 1}}, {port}, [binary]),
+         ok = gen_tcp:send(Socket, binary:copy(<<7>>, {BYTES})), halt()."
+    );
+    let mut machine = Command::new(common::swarmrt())
+        .args(["erl", "-noshell", "-eval", &program])
+        .spawn()
+        .expect("it runs");
+    let (mut socket, _) = listener.accept().expect("it connects");
+    std::thread::sleep(Duration::from_millis(500));
+    let mut arrived = Vec::new();
+    socket.read_to_end(&mut arrived).expect("it is closed");
+    assert_eq!(arrived.len(), BYTES);
+    assert!(machine.wait().expect("it ends").success());
 }

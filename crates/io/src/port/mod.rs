@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use swarmrt_machine::process::few::Few;
 use swarmrt_machine::process::links::RefValue;
 use swarmrt_machine::signal::address::Delivery;
@@ -574,14 +575,23 @@ impl PortHost for Host {
         }
     }
 
-    fn flush(&self, vm: &'static Vm) {
-        let (writing, done) = &Ports::of(vm).writing;
-        let mut writing = writing.lock();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while *writing > 0 {
-            if done.wait_until(&mut writing, deadline).timed_out() {
+    fn flush(&self, vm: &'static Vm, patience: Option<Duration>) {
+        const LOOK_AGAIN: Duration = Duration::from_millis(1);
+        let ports = Ports::of(vm);
+        let (mut before, mut since) = ((0, 0), Instant::now());
+        loop {
+            let open = ports.all().into_iter().filter_map(|port| ports.get(port));
+            let queued = open.map(|port| port.driver.queued_bytes()).sum();
+            let mut writing = ports.writing.0.lock();
+            let left: (usize, usize) = (*writing, queued);
+            if left != before {
+                (before, since) = (left, Instant::now());
+            }
+            if left == (0, 0) || patience.is_some_and(|patience| since.elapsed() > patience) {
                 return;
             }
+            // Notified of the last of `writing`; what is queued is asked for again.
+            ports.writing.1.wait_for(&mut writing, LOOK_AGAIN);
         }
     }
 

@@ -5,6 +5,7 @@ use crate::process::links::RefValue;
 use crate::signal::address::Delivery;
 use crate::signal::remote::{Busy, SharedChannel};
 use crate::vm::Vm;
+use std::time::Duration;
 use swarmrt_term::{Atom, Term};
 
 /// Ports that can be open at a time where nothing else is said (`+Q`), as in OTP.
@@ -40,8 +41,9 @@ pub trait PortHost: Send + Sync {
     fn next_number(&self, vm: &'static Vm, from: Option<u64>) -> u64;
     /// Ports that are open.
     fn count(&self, vm: &'static Vm) -> usize;
-    /// Waits until what processes have written is out; called before the machine halts.
-    fn flush(&self, vm: &'static Vm);
+    /// Waits until what processes have written is out; called before the machine halts. Gives up
+    /// when nothing of it has gone out for as long as `patience`, if there is such a limit.
+    fn flush(&self, vm: &'static Vm, patience: Option<Duration>);
     /// A section for each open port, in the form of OTP's crash dumps.
     ///
     /// # Errors
