@@ -230,7 +230,7 @@ fn split_binary(p: &mut Process, binary: Term, position: Term) -> BifResult {
     if position > bits.bit_size / 8 {
         return Err(BifExit::BADARG);
     }
-    let first = p.sub_binary(binary, 0, position * 8);
-    let second = p.sub_binary(binary, position * 8, bits.bit_size - position * 8);
+    let first = p.part(binary, 0, position * 8);
+    let second = p.part(binary, position * 8, bits.bit_size - position * 8);
     Ok(p.tuple(&[first, second]))
 }

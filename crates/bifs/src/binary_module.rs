@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
-use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
+use swarmrt_term::binary::{SharedBytes, shared_bin};
 use swarmrt_term::{Alloc, Bits, Release, Subtag, Term, am, atom, bigint, stop};
 
 /// Bytes that are searched or copied for one reduction.
@@ -281,12 +281,9 @@ fn compile_pattern(p: &mut Process, pattern: Term) -> BifResult {
     Ok(p.tuple(&[Term::atom(tag), reference]))
 }
 
-/// A part of a binary. Small ones are copied, so that they do not keep the whole alive.
+/// A part of a binary, in bytes.
 pub(crate) fn part_of(p: &mut Process, binary: Term, at: usize, len: usize) -> Term {
-    if len > HEAP_BIN_BYTES_MAX {
-        return p.sub_binary(binary, at * 8, len * 8);
-    }
-    p.binary(&Bits::of(binary).slice(at * 8, len * 8).to_bytes())
+    p.part(binary, at * 8, len * 8)
 }
 
 /// How to search: where, and for `split/3` what to do with the parts.

@@ -253,7 +253,7 @@ fn binary_part_3(p: &mut Process, binary: Term, position: Term, length: Term) ->
         .filter(|bits| allows_odd || bits.is_multiple_of(8))
         .ok_or(BifExit::BADARG)?;
     let (from, len) = part_range(bits / 8, position, length).ok_or(BifExit::BADARG)?;
-    Ok(p.sub_binary(binary, from * 8, len * 8))
+    Ok(p.part(binary, from * 8, len * 8))
 }
 
 #[bif("erlang:binary_part/2", guard)]

@@ -62,17 +62,17 @@ fn decode_packet(p: &mut Process, kind: Term, binary: Term, options: Term) -> Bi
         Frame::Invalid => return Ok(p.tuple(&[Term::atom(am::ERROR), Term::atom(am::INVALID)])),
     };
     let packet = match kind {
-        PacketKind::Length(head) => p.sub_binary(binary, head * 8, (length - head) * 8),
+        PacketKind::Length(head) => p.part(binary, head * 8, (length - head) * 8),
         PacketKind::Http { headers, binary: as_binary } => {
             http(p, &bytes[..length], headers, as_binary)
         }
         PacketKind::SslTls => ssl_record(p, Term::NIL, &bytes[..length], |p, body| {
-            p.sub_binary(binary, body.start * 8, body.len() * 8)
+            p.part(binary, body.start * 8, body.len() * 8)
         }),
         // The padding is dropped.
-        PacketKind::Fcgi => p.sub_binary(binary, 0, (length - usize::from(bytes[6])) * 8),
-        _ => p.sub_binary(binary, 0, length * 8),
+        PacketKind::Fcgi => p.part(binary, 0, (length - usize::from(bytes[6])) * 8),
+        _ => p.part(binary, 0, length * 8),
     };
-    let rest = p.sub_binary(binary, length * 8, bits.bit_size - length * 8);
+    let rest = p.part(binary, length * 8, bits.bit_size - length * 8);
     Ok(p.tuple(&[Term::atom(am::OK), packet, rest]))
 }

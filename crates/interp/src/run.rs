@@ -2045,7 +2045,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             let context = context!(context);
                             sync!();
                             let (offset, end) = (context.offset(), context.end());
-                            let tail = p.heap.sub_binary(context.original(), offset, end - offset);
+                            let tail = p.heap.part(context.original(), offset, end - offset);
                             top = p.heap.top;
                             set!(dst, tail);
                             note_pressure!();

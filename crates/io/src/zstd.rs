@@ -534,7 +534,7 @@ fn step(
             }
         }
         () if consumed < bytes.len() => {
-            let rest = p.sub_binary(input_term, consumed * 8, (bytes.len() - consumed) * 8);
+            let rest = p.part(input_term, consumed * 8, (bytes.len() - consumed) * 8);
             return Ok(p.tuple(&[Term::atom(atom!("continue")), rest, written]));
         }
         () => atom!("continue"),

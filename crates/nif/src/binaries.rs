@@ -160,7 +160,7 @@ pub extern "C" fn enif_make_new_binary(env: &mut Env, size: usize, to: Out<Term>
 pub extern "C" fn enif_make_sub_binary(env: &mut Env, of: Term, from: usize, size: usize) -> Term {
     let within = |bytes: usize| from.checked_add(size).is_some_and(|end| end <= bytes);
     match of.as_bits() {
-        Some(bits) if within(bits.bit_size / 8) => env.sub_binary(of, from * 8, size * 8),
+        Some(bits) if within(bits.bit_size / 8) => env.part(of, from * 8, size * 8),
         _ => env.badarg(),
     }
 }

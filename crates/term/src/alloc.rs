@@ -2,7 +2,9 @@
 //! them.
 
 use crate::atom::Atom;
-use crate::binary::{Bits, HEAP_BIN_BYTES_MAX, SharedBytes, heap_bin, shared_bin, sub_bin};
+use crate::binary::{
+    Bits, HEAP_BIN_BYTES_MAX, SharedBytes, copy_bits, heap_bin, shared_bin, sub_bin,
+};
 use crate::boxed::{COUNTED_REF_WORDS, FunIdentity, Mfa, Record};
 use crate::hash::record_definition_hash;
 use crate::node::{self, NodeInfo};
@@ -260,6 +262,20 @@ pub trait Alloc {
         // SAFETY: the term is complete but for the link, and in no list.
         unsafe { self.off_heap().push(ptr, capacity) };
         Term::from_boxed_ptr(ptr)
+    }
+
+    /// The part of a bitstring from `bit_offset`, `bit_size` bits long, as programs take parts. A small
+    /// one of a shared binary is a copy, which does not keep that alive.
+    fn part(&mut self, of: Term, bit_offset: usize, bit_size: usize) -> Term {
+        let (original, base_offset) = Bits::original_of(of);
+        if bit_size > HEAP_BIN_BYTES_MAX * 8 || !original.boxed_header().has(Subtag::SharedBin) {
+            return self.sub_binary(of, bit_offset, bit_size);
+        }
+        let (copy, data) = self.heap_bin(bit_size);
+        let bits = Bits::of(original).slice(base_offset + bit_offset, bit_size);
+        // SAFETY: the data area holds that many bits.
+        unsafe { copy_bits(bits, data, 0) };
+        copy
     }
 
     /// The part of a bitstring from `bit_offset`, `bit_size` bits long. Shares the data.

@@ -408,7 +408,7 @@ unsafe extern "C-unwind" fn part(
     // SAFETY: see above; the caller has seen that there are so many bits.
     unsafe {
         let (p, state) = current(registers);
-        let part = p.heap.sub_binary(term(original), offset as usize, bits as usize);
+        let part = p.heap.part(term(original), offset as usize, bits as usize);
         allocated(p, state);
         part.raw()
     }

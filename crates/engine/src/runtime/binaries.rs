@@ -68,7 +68,7 @@ pub fn take_integer(
 pub fn take_part(p: &mut Process, context: MatchContext, size: usize) -> Term {
     let offset = context.offset();
     context.set_offset(offset + size);
-    p.heap.sub_binary(context.original(), offset, size)
+    p.heap.part(context.original(), offset, size)
 }
 
 /// Why a segment cannot be built: what `erl_erts_errors` explains.
@@ -720,7 +720,7 @@ pub fn run_plan(
             }
             MatchStep::GetTail { dst } => {
                 let offset = context.offset();
-                let tail = p.heap.sub_binary(context.original(), offset, left);
+                let tail = p.heap.part(context.original(), offset, left);
                 set(dst, tail);
             }
             MatchStep::Equals { bits, value } => {

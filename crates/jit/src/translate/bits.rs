@@ -7,7 +7,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value, types};
 use swarmrt_beam::instr::{Dst, FLAG_LITTLE, Src, Utf};
 use swarmrt_engine::layout::{self, CONTEXT_END, CONTEXT_OFFSET, CONTEXT_ORIGINAL, boxed};
-use swarmrt_term::binary::{heap_bin, shared_bin, sub_bin};
+use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, heap_bin, shared_bin, sub_bin};
 use swarmrt_term::{Header, MatchContext, Subtag};
 
 /// The largest field that lies within a word, wherever in its first byte it begins.
@@ -204,12 +204,17 @@ impl Translator<'_, '_> {
         Next::At(at + 1)
     }
     /// So many bits of what a context is about, from a position on, as a bitstring. The machine
-    /// makes it where it is empty, or where there is no room.
+    /// makes it where it may be a copy ([`Alloc::part`]), or where there is no room.
     pub(crate) fn part(&mut self, context: Value, offset: Value, bits: Value) -> Value {
         let original = self.load(context, CONTEXT_ORIGINAL);
         let (other, done) = (self.cold_block(), self.b.create_block());
         let part = self.b.append_block_param(done, I64);
-        self.require(bits, other);
+        let is_large = self.b.ins().icmp_imm_s(
+            IntCC::UnsignedGreaterThan,
+            bits,
+            (HEAP_BIN_BYTES_MAX * 8) as i64,
+        );
+        self.require(is_large, other);
         self.require_room(sub_bin::WORDS, other);
         let binary = self.bump(sub_bin::WORDS);
         let header = self.word(Header::new(Subtag::SubBin, sub_bin::WORDS - 1).0);

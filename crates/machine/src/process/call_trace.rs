@@ -133,7 +133,7 @@ impl Process {
             .map(|&arg| match arg.as_match_context() {
                 Some(context) => {
                     let (offset, end) = (context.offset(), context.end());
-                    self.heap.sub_binary(context.original(), offset, end - offset)
+                    self.heap.part(context.original(), offset, end - offset)
                 }
                 None => arg,
             })
