@@ -388,8 +388,7 @@ fn process_waits(process: &Process) -> bool {
     matches!(
         unsafe { *process.ip },
         Instr::LoopRec { .. } | Instr::Wait { .. } | Instr::WaitTimeout { .. } | Instr::Hibernated
-    ) || process.current_built_in()
-        == Some(Mfa { module: am::ERLANG, function: atom!("hibernate"), arity: 0 })
+    ) || process.hibernates_in_place()
 }
 
 /// What a process is asked for.

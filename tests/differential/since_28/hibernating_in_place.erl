@@ -19,7 +19,8 @@ shown(P) ->
     timer:sleep(300),
     {status, Status} = process_info(P, status),
     [{status, Again}, {total_heap_size, Size}] = process_info(P, [status, total_heap_size]),
+    {current_function, Function} = process_info(P, current_function),
     M = monitor(process, P),
     P ! wake,
     receive {'DOWN', M, _, _, Reason} -> ok after 300 -> Reason = alive end,
-    io:format("~p~n", [{Status, Again, Size < 300, Reason}]).
+    io:format("~p~n", [{Status, Again, Function, Size < 300, Reason}]).

@@ -306,6 +306,19 @@ impl Process {
             let function = atom!("bif_return_trap");
             return Some(Mfa { module: am::ERLANG, function, arity: 2 });
         }
+        // `erlang:hibernate/0` is an instruction of its caller in OTP.
+        self.called_built_in().filter(|called| !is_hibernate_0(called))
+    }
+
+    /// Whether the process is in `erlang:hibernate/0`, which returns to its caller.
+    pub fn hibernates_in_place(&self) -> bool {
+        self.called_built_in().is_some_and(|called| is_hibernate_0(&called))
+    }
+
+    fn called_built_in(&self) -> Option<Mfa> {
+        if self.ip.is_null() {
+            return None;
+        }
         // SAFETY: a process's instruction pointer points at an instruction.
         unsafe { *self.ip }.called_bif().map(|(bif, _)| self.vm.bifs.mfa(bif))
     }
@@ -463,4 +476,8 @@ impl Process {
             vec![heap.list(&pairs)]
         });
     }
+}
+
+fn is_hibernate_0(function: &Mfa) -> bool {
+    *function == Mfa { module: am::ERLANG, function: atom!("hibernate"), arity: 0 }
 }
