@@ -132,6 +132,7 @@ impl Options {
                 "crlf" => newline::CRLF,
                 "any" => newline::ANY,
                 "anycrlf" => newline::ANYCRLF,
+                "nul" if !pcre::follows_pcre8() => newline::NUL,
                 _ => return None,
             });
             return Some(());
@@ -203,6 +204,16 @@ impl Options {
         Some(())
     }
 
+    fn has_line_ends(&self) -> bool {
+        self.newline.is_some() || self.bsr.is_some()
+    }
+
+    /// Whether the line ends that are given, if any, are those that the code was compiled with.
+    fn agrees_with(&self, code: &Code) -> bool {
+        self.newline.is_none_or(|newline| newline == code.newline)
+            && self.bsr.is_none_or(|bsr| bsr == code.bsr)
+    }
+
     fn unicode(&self) -> bool {
         self.compile & compile_options::UTF != 0
     }
@@ -256,7 +267,7 @@ fn compile(p: &mut Process, text: Term, options: Term) -> BifResult {
     match expressions(p).get(&key) {
         Ok(kept) => {
             let pattern = if parsed.export {
-                exported_term(p, text, options, parsed.unicode())?
+                exported_term(p, text, options, parsed.unicode(), &key)?
             } else {
                 pattern_term(p, &kept.code, parsed.unicode(), &key)
             };
@@ -273,22 +284,32 @@ fn compile(p: &mut Process, text: Term, options: Term) -> BifResult {
 /// the encoding and whether it is unicode follow.
 const EXPORT_TITLE: &[u8] = b"re-PCRE2";
 const EXPORT_HEADER_BYTES: usize = EXPORT_TITLE.len() + 6;
-/// The version of encoding that OTP writes, and the one that says that there is none: whoever
-/// imports that compiles the text again.
-const EXPORT_ENCODED: u8 = 1;
-const EXPORT_TEXT_ONLY: u8 = 0;
+const EXPORT_VERSION: u8 = 1;
+/// What an encoded expression of SwarmRT begins with, ahead of what an `re_pattern` holds. It has
+/// the shape of PCRE2's `pcre2_serialized_data` (magic, version, configuration, number of codes), as
+/// OTP reads that of any exported expression: the number has to be above zero in either byte order,
+/// and for a magic that is not its own OTP compiles the text again.
+const EXPORT_PREFIX: &[u8; 16] = b"SRre\0\0\0\x01\0\0\0\0\0\x01\x01\0";
 
 /// `{re_exported_pattern, Header, Text, Options, Encoded}` (OTP 28 and later).
-fn exported_term(p: &mut Process, text: Term, options: Term, unicode: bool) -> BifResult {
+fn exported_term(
+    p: &mut Process,
+    text: Term,
+    options: Term,
+    unicode: bool,
+    key: &[u8],
+) -> BifResult {
     let text = iodata_all(text)?;
-    let header = [EXPORT_TITLE, &[0; 4], &[EXPORT_TEXT_ONLY, u8::from(unicode)]].concat();
-    let [header, text, none] = [&header[..], &text, &[]].map(|bytes| p.binary(bytes));
+    let encoded = [EXPORT_PREFIX, key].concat();
+    let sum = crc32fast::hash(&encoded).to_be_bytes();
+    let header = [EXPORT_TITLE, &sum, &[EXPORT_VERSION, u8::from(unicode)]].concat();
+    let [header, text, encoded] = [&header, &text[..], &encoded].map(|bytes| p.binary(bytes));
     let tag = Term::atom(atom!("re_exported_pattern"));
-    Ok(p.tuple(&[tag, header, text, options, none]))
+    Ok(p.tuple(&[tag, header, text, options, encoded]))
 }
 
-/// Compiles the text of an exported expression again: what another machine has made of it is not
-/// run.
+/// Compiles an exported expression again: SwarmRT's from what is encoded, others from their text.
+/// Code that another machine has made is not run.
 #[bif("re:import/1", since = 28)]
 fn import(p: &mut Process, exported: Term) -> BifResult {
     let tuple = exported.as_tuple().filter(|tuple| tuple.arity() == 5).ok_or(BifExit::BADARG)?;
@@ -296,25 +317,40 @@ fn import(p: &mut Process, exported: Term) -> BifResult {
         return Err(BifExit::BADARG);
     };
     let header = binary_of(header)?;
-    let encoded = binary_of(encoded)?;
     let is_whole = tag == Term::atom(atom!("re_exported_pattern"))
         && header.len() >= EXPORT_HEADER_BYTES
         && header.starts_with(EXPORT_TITLE);
-    if !is_whole || !text.is_bitstring() {
+    if !is_whole {
         return Err(BifExit::BADARG);
     }
-    let sum = &header[EXPORT_TITLE.len()..][..4];
-    let is_encoded = header[EXPORT_TITLE.len() + 4] == EXPORT_ENCODED;
-    if is_encoded && sum != crc32fast::hash(&encoded).to_be_bytes() {
+    let [sum @ .., version, unicode] = &header[EXPORT_TITLE.len()..EXPORT_HEADER_BYTES] else {
         return Err(BifExit::BADARG);
-    }
-    let parsed = Options::parse(options)?;
-    if parsed.run_only {
-        return Err(BifExit::BADARG);
-    }
-    let key = parsed.spec(text)?.encode();
+    };
+    let (key, unicode) = match encoded_spec(*version, sum, encoded)? {
+        Some(spec) => (spec.encode(), *unicode != 0),
+        None if !text.is_bitstring() => return Err(BifExit::BADARG),
+        None => {
+            let parsed = Options::parse(options)?;
+            if parsed.run_only {
+                return Err(BifExit::BADARG);
+            }
+            (parsed.spec(text)?.encode(), parsed.unicode())
+        }
+    };
     let kept = expressions(p).get(&key).map_err(|_| BifExit::BADARG)?;
-    Ok(pattern_term(p, &kept.code, parsed.unicode(), &key))
+    Ok(pattern_term(p, &kept.code, unicode, &key))
+}
+
+/// What a SwarmRT has encoded; `None` for the code of an OTP and for later encodings.
+fn encoded_spec(version: u8, sum: &[u8], encoded: Term) -> Result<Option<Spec>, BifExit> {
+    if version != EXPORT_VERSION {
+        return Ok(None);
+    }
+    let encoded = binary_of(encoded)?;
+    if sum != crc32fast::hash(&encoded).to_be_bytes() {
+        return Err(BifExit::BADARG);
+    }
+    Ok(encoded.strip_prefix(EXPORT_PREFIX).and_then(Spec::decode))
 }
 
 /// `{re_pattern, Captures, Unicode, UseCrLf, Binary}`.
@@ -435,18 +471,14 @@ fn run(
         return trap(p, atom!("urun"), &[subject, expression, list]);
     }
     let key: Cow<'_, [u8]> = match key {
-        Some(key) if options.newline.is_none() && options.bsr.is_none() => key,
-        // Others than it was compiled with, which PCRE2 does not allow.
-        Some(key) => {
-            let compiled = Spec::decode(&key).ok_or(BifExit::BADARG)?;
-            let mut spec = compiled.clone();
+        // PCRE 8 takes others than the expression was compiled with.
+        Some(key) if pcre::follows_pcre8() && options.has_line_ends() => {
+            let mut spec = Spec::decode(&key).ok_or(BifExit::BADARG)?;
             spec.newline = options.newline.unwrap_or(spec.newline);
             spec.bsr = options.bsr.unwrap_or(spec.bsr);
-            if spec != compiled && !pcre::follows_pcre8() {
-                return Err(BifExit::BADARG);
-            }
             spec.encode().into()
         }
+        Some(key) => key,
         None => options.spec(expression)?.encode().into(),
     };
     let kept = match expressions(p).get(&key) {
@@ -458,6 +490,9 @@ fn run(
         }
         Err(_) => return Err(BifExit::BADARG),
     };
+    if !text && !pcre::follows_pcre8() && !options.agrees_with(&kept.code) {
+        return Err(BifExit::BADARG);
+    }
     if options.global {
         return run_globally(
             p,

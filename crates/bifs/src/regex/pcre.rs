@@ -56,6 +56,8 @@ pub mod newline {
     pub const ANY: u8 = pcre2_sys::PCRE2_NEWLINE_ANY as u8;
     /// One of the three above.
     pub const ANYCRLF: u8 = pcre2_sys::PCRE2_NEWLINE_ANYCRLF as u8;
+    /// A zero byte (OTP 28 and later).
+    pub const NUL: u8 = pcre2_sys::PCRE2_NEWLINE_NUL as u8;
 }
 
 /// What `\R` matches, by PCRE2's numbers.
@@ -136,7 +138,7 @@ impl Spec {
         let ([newline, bsr], pattern) = rest.split_first_chunk::<2>()?;
         let options = u32::from_be_bytes(*options);
         let valid = options & !compile_options::ALL == 0
-            && (newline::CR..=newline::ANYCRLF).contains(newline)
+            && (newline::CR..=newline::NUL).contains(newline)
             && (bsr::UNICODE..=bsr::ANYCRLF).contains(bsr);
         valid.then(|| Spec { options, newline: *newline, bsr: *bsr, pattern: pattern.to_vec() })
     }
@@ -146,7 +148,9 @@ impl Spec {
 pub struct Code {
     raw: *mut sys::pcre2_code_8,
     pub captures: u32,
+    /// By the option, or by what the expression begins with, as `(*CRLF)`.
     pub newline: u8,
+    pub bsr: u8,
     /// The named groups, by name; a name may stand for several.
     pub names: Vec<(Vec<u8>, u32)>,
 }
@@ -228,9 +232,10 @@ impl Code {
             // SAFETY: the code is ours alone. Where it cannot be done the code is interpreted.
             unsafe { sys::pcre2_jit_compile_8(raw, sys::PCRE2_JIT_COMPLETE) };
         }
-        let mut result = Code { raw, captures: 0, newline: 0, names: Vec::new() };
+        let mut result = Code { raw, captures: 0, newline: 0, bsr: 0, names: Vec::new() };
         result.captures = result.info_u32(sys::PCRE2_INFO_CAPTURECOUNT);
         result.newline = result.info_u32(sys::PCRE2_INFO_NEWLINE) as u8;
+        result.bsr = result.info_u32(sys::PCRE2_INFO_BSR) as u8;
         result.names = result.read_names();
         Ok(result)
     }
