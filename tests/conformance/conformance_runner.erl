@@ -17,7 +17,9 @@ main([Name, Folder]) ->
     {module, Suite} = code:ensure_loaded(Suite),
     Private = filename:join(["/tmp", "swarmrt-conformance-" ++ os:getpid(), ""]) ++ "/",
     ok = filelib:ensure_dir(Private),
-    Config = [{data_dir, filename:join(Folder, Name ++ "_data") ++ "/"}, {priv_dir, Private}, {nodes, []}, {nodenames, nodenames()}, {wanted, wanted()}],
+    {ok, Here} = file:get_cwd(),
+    Config = [{data_dir, filename:join(Folder, Name ++ "_data") ++ "/"}, {priv_dir, Private}, {run_dir, Here},
+        {nodes, []}, {nodenames, nodenames()}, {wanted, wanted()}],
     case optional(Suite, init_per_suite, [Config], Config) of
         {ok, Config1} ->
             run(Suite, Suite:all(), groups(Suite), Config1),
@@ -72,6 +74,8 @@ one(Suite, {Name, Properties, Cases}, Groups, Config) when is_list(Cases) -> in_
 one(_, {Other, all}, _, Config) ->
     run(Other, Other:all(), groups(Other), Config);
 one(Suite, Case, _, Config) ->
+    %% Cases leave the runtime in a folder that they delete.
+    ok = file:set_cwd(proplists:get_value(run_dir, Config)),
     report(Case, run_case(Suite, Case, Config)),
     %% What the case started may still be ending, under its registered name.
     timer:sleep(?PAUSE_MS).
