@@ -1,11 +1,10 @@
 //! `ets:new/2`: making tables, and their options.
 
-use super::object::OwnedTerm;
 use super::register_of;
 use super::table::{Heir, NewTable, Protection, TableKind, Tuning, WriteConcurrency};
 use crate::args::{atom_of, list_of, pair_of, size_of};
 use crossbeam_epoch::pin;
-use swarmrt_machine::{BifExit, BifResult, Process, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::{Term, am, atom};
 
 #[bif("ets:new/2")]
@@ -21,7 +20,7 @@ fn new(p: &mut Process, name: Term, options: Term) -> BifResult {
         tuning: Tuning::default(),
     };
     for option in list_of(options)? {
-        new_option(&mut wanted, option)?;
+        new_option(p.vm, &mut wanted, option)?;
     }
     if wanted.kind == TableKind::OrderedSet
         && matches!(wanted.tuning.write_concurrency, WriteConcurrency::Locks(_))
@@ -33,7 +32,7 @@ fn new(p: &mut Process, name: Term, options: Term) -> BifResult {
     Ok(table.id(p))
 }
 
-fn new_option(wanted: &mut NewTable, option: Term) -> Result<(), BifExit> {
+fn new_option(vm: &Vm, wanted: &mut NewTable, option: Term) -> Result<(), BifExit> {
     if let Some(name) = option.as_atom() {
         if let Some(kind) =
             [TableKind::Set, TableKind::OrderedSet, TableKind::Bag, TableKind::DuplicateBag]
@@ -56,11 +55,7 @@ fn new_option(wanted: &mut NewTable, option: Term) -> Result<(), BifExit> {
         if tuple.get(0) != Term::atom(atom!("heir")) {
             return Err(BifExit::BADARG);
         }
-        wanted.heir = Some(Heir {
-            pid: tuple.get(1).as_pid().ok_or(BifExit::BADARG)?,
-            data: OwnedTerm::new(tuple.get(2)),
-            ended: false,
-        });
+        wanted.heir = Some(Heir::new(vm, tuple.get(1), Some(tuple.get(2)))?);
         return Ok(());
     }
     let (key, value) = pair_of(option).ok_or(BifExit::BADARG)?;
@@ -68,6 +63,7 @@ fn new_option(wanted: &mut NewTable, option: Term) -> Result<(), BifExit> {
     match atom_of(key)?.name() {
         "keypos" => wanted.keypos = size_of(value)?.checked_sub(1).ok_or(BifExit::BADARG)?,
         "heir" if value == Term::atom(am::NONE) => wanted.heir = None,
+        "heir" => wanted.heir = Some(Heir::new(vm, value, None)?),
         "read_concurrency" => wanted.tuning.read_concurrency = flag?,
         "write_concurrency" => wanted.tuning.write_concurrency = write_concurrency_of(value)?,
         "decentralized_counters" => wanted.tuning.decentralized_counters = Some(flag?),

@@ -1,7 +1,6 @@
 //! Who a table belongs to: names, owners, heirs, fixing.
 
 use super::garbage::{Deletion, Garbage};
-use super::object::OwnedTerm;
 use super::table::{Access, Heir, Protection, Register, Table, is_alive};
 use super::{REDUCTIONS_PER_TABLE, register_of, yes};
 use crate::args::{atom_of, list_of};
@@ -43,19 +42,17 @@ fn setopts(p: &mut Process, id: Term, options: Term) -> BifResult {
     for option in options {
         let tuple = option.as_tuple().ok_or(BifExit::BADARG)?;
         match *tuple.elements() {
-            [key, pid, data] if key == Term::atom(atom!("heir")) && heir.is_none() => {
-                heir = Some(Some(Heir {
-                    pid: pid.as_pid().ok_or(BifExit::BADARG)?,
-                    data: OwnedTerm::new(data),
-                    ended: false,
-                }));
-            }
             [key, value]
                 if key == Term::atom(atom!("heir"))
                     && value == Term::atom(am::NONE)
                     && heir.is_none() =>
             {
                 heir = Some(None);
+            }
+            [key, pid, ref data @ ..]
+                if key == Term::atom(atom!("heir")) && data.len() <= 1 && heir.is_none() =>
+            {
+                heir = Some(Some(Heir::new(p.vm, pid, data.first().copied())?));
             }
             [key, value] if key == Term::atom(atom!("protection")) && protection.is_none() => {
                 protection = Some(value.as_atom().and_then(Protection::of).ok_or(BifExit::BADARG)?);
@@ -135,7 +132,9 @@ fn left_behind(
         heir.map(|heir| {
             table.unfix(pid, true);
             register.give(table, heir.pid);
-            announce(vm, table, pid, heir.pid, heir.data.term);
+            if let Some(data) = &heir.data {
+                announce(vm, table, pid, heir.pid, data.term);
+            }
             heir.pid
         })
     };

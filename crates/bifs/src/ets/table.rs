@@ -18,7 +18,7 @@ use std::sync::atomic::{
 use swarmrt_machine::process::links::RefValue;
 use swarmrt_machine::{BifExit, Process, Vm};
 use swarmrt_term::reference::SLOT_BITS;
-use swarmrt_term::{Alloc, Atom, AtomMap, RefKind, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, AtomMap, RefKind, Release, Term, am, atom};
 
 /// The type of a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,9 +73,21 @@ pub enum Access {
 /// Who gets the table when its owner ends, and with which word.
 pub struct Heir {
     pub pid: u64,
-    pub data: OwnedTerm,
+    /// What it is told when it gets the table; without, it is not told.
+    pub data: Option<OwnedTerm>,
     /// The process has ended: `ets:info/2` goes on naming it, as in OTP.
     pub ended: bool,
+}
+
+impl Heir {
+    /// Of `{heir, Pid, Data}`, and of `{heir, Pid}` from OTP 28 on.
+    pub fn new(vm: &Vm, pid: Term, data: Option<Term>) -> Result<Heir, BifExit> {
+        if data.is_none() && vm.release() < Release::R28 {
+            return Err(BifExit::BADARG);
+        }
+        let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
+        Ok(Heir { pid, data: data.map(OwnedTerm::new), ended: false })
+    }
 }
 
 /// The objects of a table: hashed in one part or in [`SHARDS`], or ordered. Each part has a lock.

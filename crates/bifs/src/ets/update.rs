@@ -101,6 +101,16 @@ fn is_set(table: &Table) -> Result<(), BifExit> {
     }
 }
 
+/// From OTP 29 on a default that cannot be an object is refused first, whether it is used or not.
+fn check_default(p: &Process, table: &Table, default: Option<Term>) -> Result<(), BifExit> {
+    match default.filter(|_| p.vm.release() >= Release::R29) {
+        Some(default) if object_of(table, default).is_err() => {
+            Err(BifExit::Caused(atom!("default")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The commonest change of a counter: a small integer added to one. `None` when it is another, or
 /// there is no such counter.
 fn add_in_place(table: &Table, key: Term, operation: Term) -> Option<Term> {
@@ -130,6 +140,7 @@ fn update_counter_in(
 ) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Write, guard)?;
+    check_default(p, table, default)?;
     is_set(table)?;
     if let Some(value) = add_in_place(table, key, operation) {
         return done(table, value);
@@ -294,6 +305,7 @@ fn update_element_in(
 ) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Write, guard)?;
+    check_default(p, table, default)?;
     if is_set(table).is_err() {
         return Err(BifExit::BADARG);
     }
@@ -304,9 +316,6 @@ fn update_element_in(
     let default = match default {
         Some(default) => match object_of(table, default) {
             Ok(default) => Some(default),
-            Err(_) if p.vm.release() >= Release::R29 => {
-                return Err(BifExit::Caused(atom!("default")));
-            }
             Err(_) if default.is_tuple() => return Err(BifExit::Caused(atom!("position"))),
             Err(raise) => return Err(raise),
         },
