@@ -5,15 +5,23 @@
 //! is this program, and `erl`, which looks for its root where it lies. OTP's own `erlexec` starts
 //! `beam.smp`, see [`emulator_arguments`].
 
-use std::fs;
+use std::collections::HashSet;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 use swarmrt::Otp;
 use swarmrt::machine::code::cache::CodeCache;
 
 /// The name that OTP's `erlexec` starts the emulator by.
 const EMULATOR: &str = "beam.smp";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// A root that is used is marked as used this often.
+const NOTED_EVERY: Duration = DAY;
+/// Roots that were not used for so long are removed when another one is made.
+const UNUSED_FOR: Duration = Duration::from_secs(14 * DAY.as_secs());
 
 /// `erl` of a root that may be moved.
 const ERL: &str = r#"#!/bin/sh
@@ -68,8 +76,10 @@ pub fn with_emulator(otp: &Otp, program: &Path, caches: &Path) -> io::Result<Pat
     let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     let root = caches.join(name);
     if root.is_dir() {
+        note_use(&root);
         return Ok(root);
     }
+    remove_unused(caches);
     let fresh = root.with_extension(format!("new-{}", std::process::id()));
     let made = fill(otp, program, &programs, &fresh, &erts);
     // Somebody else may have been quicker.
@@ -79,6 +89,50 @@ pub fn with_emulator(otp: &Otp, program: &Path, caches: &Path) -> io::Result<Pat
     }
     let _ = fs::remove_dir_all(&fresh);
     made.map(|()| root)
+}
+
+/// Notes that a root is in use, once a day.
+fn note_use(root: &Path) {
+    let is_noted = fs::metadata(root).and_then(|about| about.modified()).is_ok_and(|noted| {
+        SystemTime::now().duration_since(noted).is_ok_and(|since| since < NOTED_EVERY)
+    });
+    if !is_noted {
+        // A root that cannot be changed is not removed by this user either.
+        let _ = File::open(root).and_then(|folder| folder.set_modified(SystemTime::now()));
+    }
+}
+
+/// Removes the roots that were not used of late, and whose emulator does not run: each is as large
+/// as the program that it was made for, which may have been replaced since. What cannot be removed
+/// stays.
+fn remove_unused(caches: &Path) {
+    let Ok(roots) = fs::read_dir(caches) else { return };
+    let running = running_programs();
+    for root in roots.flatten().map(|entry| entry.path()) {
+        let unused = fs::metadata(&root).and_then(|about| about.modified()).is_ok_and(|noted| {
+            SystemTime::now().duration_since(noted).is_ok_and(|since| since > UNUSED_FOR)
+        });
+        if unused && !emulators(&root).any(|emulator| running.contains(&emulator)) {
+            let _ = fs::remove_dir_all(&root);
+        }
+    }
+}
+
+/// Device and file number of the emulators in a root.
+fn emulators(root: &Path) -> impl Iterator<Item = (u64, u64)> {
+    let folders = fs::read_dir(root).into_iter().flatten().flatten();
+    let programs = folders.map(|folder| folder.path().join("bin").join(EMULATOR));
+    programs.filter_map(|program| identity(&program))
+}
+
+/// Device and file number of the programs that run on this machine, as far as they can be seen.
+fn running_programs() -> HashSet<(u64, u64)> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|process| identity(&process.path().join("exe"))).collect()
+}
+
+fn identity(file: &Path) -> Option<(u64, u64)> {
+    fs::metadata(file).ok().map(|about| (about.dev(), about.ino()))
 }
 
 fn fill(otp: &Otp, program: &Path, programs: &Path, to: &Path, erts: &str) -> io::Result<()> {
@@ -144,6 +198,28 @@ pub fn write_script(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roots_that_nobody_uses_are_removed() {
+        let caches = std::env::temp_dir().join(format!("swarmrt-roots-{}", std::process::id()));
+        let make = |name: &str, program: &Path, days: u32| {
+            let bin = caches.join(name).join("erts-1").join("bin");
+            fs::create_dir_all(&bin).expect("made");
+            symlink(program, bin.join(EMULATOR)).expect("linked");
+            let then = SystemTime::now() - days * DAY;
+            File::open(caches.join(name)).and_then(|root| root.set_modified(then)).expect("set");
+        };
+        let this = std::env::current_exe().expect("it runs");
+        make("new", Path::new("/bin/none"), 1);
+        make("old", Path::new("/bin/none"), 20);
+        make("running", &this, 20);
+        make("used", Path::new("/bin/none"), 20);
+        note_use(&caches.join("used"));
+        remove_unused(&caches);
+        let left = ["new", "old", "running", "used"].map(|name| caches.join(name).is_dir());
+        let _ = fs::remove_dir_all(&caches);
+        assert_eq!(left, [true, false, true, true]);
+    }
 
     #[test]
     fn the_emulators_arguments_are_those_of_erl() {
