@@ -50,6 +50,8 @@ pub const SMALL_SHIFT: i64 = 2;
 pub const IMMEDIATE_MASK: i64 = 0b111_111;
 /// An atom, under [`IMMEDIATE_MASK`].
 pub const ATOM_TAG: i64 = 0b000_001;
+/// An atom's number is above these bits.
+pub const ATOM_SHIFT: i64 = 6;
 
 /// The low byte of a header, which says what kind of boxed term follows.
 pub const HEADER_KIND_MASK: i64 = 0xff;
@@ -69,6 +71,8 @@ const _: () = {
     assert!(Term::NIL.raw() as i64 & TAG_MASK != CONS_TAG && CONS_TAG != BOXED_TAG);
     let (first, next) = (Term::atom(am::FALSE).raw() as i64, Term::pid(0).raw() as i64);
     assert!(first & IMMEDIATE_MASK == ATOM_TAG && next & IMMEDIATE_MASK != ATOM_TAG);
+    let (atom, number) = (Term::atom(am::TRUE).raw() as i64, am::TRUE.index() as i64);
+    assert!(atom >> ATOM_SHIFT == number);
     let header = Header::new(Subtag::FlatMap, 5).0 as i64;
     assert!(header & HEADER_KIND_MASK == header_kind(Subtag::FlatMap));
     assert!(header >> HEADER_WORDS_SHIFT == 5);

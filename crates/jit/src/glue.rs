@@ -4,6 +4,7 @@ use crate::translate::{PASSED_X, piece_signature};
 use crate::{convention, frame};
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, StackSlotData,
     StackSlotKind, UserFuncName, Value, types,
@@ -14,6 +15,7 @@ use swarmrt_engine::code::{CodeMemory, EnterFn, Glue, Question, Stub, unwind};
 use swarmrt_engine::layout;
 use swarmrt_engine::runtime::assists::Assists;
 use swarmrt_engine::state::Exit;
+use swarmrt_term::Atom;
 
 /// What questions are called with.
 pub fn question_signature() -> Signature {
@@ -56,6 +58,8 @@ pub fn compile_glue(isa: &OwnedTargetIsa, assists: &Assists) -> Result<Glue, Str
     for (address, question) in questions.iter_mut().zip(Question::ALL) {
         *address = add((compile_question(isa, assists, question)?, 0));
     }
+    let others = in_memory(&compile_question(isa, assists, Question::Less)?)?;
+    questions[Question::Less as usize] = add((compile_less(isa, others.address())?, 0));
     let memory = in_memory(&bytes)?;
     let start = memory.address();
     // SAFETY: the trampoline was compiled with this signature.
@@ -65,7 +69,7 @@ pub fn compile_glue(isa: &OwnedTargetIsa, assists: &Assists) -> Result<Glue, Str
         enter,
         exits: exits.map(|offset| start + offset),
         questions: questions.map(|offset| start + offset),
-        memory: pad.into_iter().chain([memory]).collect(),
+        memory: pad.into_iter().chain([others, memory]).collect(),
     })
 }
 
@@ -186,6 +190,49 @@ fn compile_stub(
         b.ins().return_(&[exit]);
     })?;
     frame::adapted(&context)
+}
+
+/// Whether a term is less than another: two atoms by the first bytes of their names, and others by
+/// the question at `others`. That one keeps all registers, so that few are saved here.
+fn compile_less(isa: &OwnedTargetIsa, others: u64) -> Result<Vec<u8>, String> {
+    let table = Atom::ordinals();
+    compile_function(isa, question_signature(), |b, params| {
+        let (x, y) = (params[0], params[1]);
+        let [atoms, decided, undecided] = [(); 3].map(|()| b.create_block());
+        let tags = [x, y].map(|term| b.ins().bxor_imm_s(term, layout::ATOM_TAG));
+        let tags = b.ins().bor(tags[0], tags[1]);
+        let tags = b.ins().band_imm_s(tags, layout::IMMEDIATE_MASK);
+        b.ins().brif(tags, undecided, &[], atoms, &[]);
+
+        b.switch_to_block(atoms);
+        let chunks = b.ins().iconst(types::I64, table.chunks as i64);
+        let ordinals = [x, y].map(|atom| {
+            let number = b.ins().ushr_imm_u(atom, layout::ATOM_SHIFT);
+            let chunk = b.ins().ushr_imm_u(number, i64::from(table.chunk_bits));
+            let chunk = b.ins().ishl_imm_u(chunk, 3);
+            let chunk = b.ins().iadd(chunks, chunk);
+            let chunk = b.ins().load(types::I64, MemFlags::trusted(), chunk, 0);
+            let entry = b.ins().band_imm_s(number, (1 << table.chunk_bits) - 1);
+            let entry = b.ins().imul_imm_s(entry, table.entry_bytes as i64);
+            let entry = b.ins().iadd(chunk, entry);
+            b.ins().load(types::I64, MemFlags::trusted(), entry, table.offset as i32)
+        });
+        let differ = b.ins().icmp(IntCC::NotEqual, ordinals[0], ordinals[1]);
+        b.ins().brif(differ, decided, &[], undecided, &[]);
+
+        b.switch_to_block(decided);
+        let is_less = b.ins().icmp(IntCC::UnsignedLessThan, ordinals[0], ordinals[1]);
+        let answer = b.ins().uextend(types::I64, is_less);
+        let registers = b.ins().get_pinned_reg(types::I64);
+        b.ins().store(MemFlags::trusted(), answer, registers, layout::ANSWER);
+        b.ins().return_(&[]);
+
+        b.switch_to_block(undecided);
+        let signature = b.import_signature(question_signature());
+        let function = b.ins().iconst(types::I64, others as i64);
+        b.ins().call_indirect(signature, function, &[x, y]);
+        b.ins().return_(&[]);
+    })
 }
 
 fn compile_question(

@@ -56,6 +56,19 @@ struct Entry {
     latin1_len: u16,
 }
 
+/// Where the table has the ordinals of atoms ([`Atom::ordinal`]), for code that looks there itself.
+/// Of a chunk's number, the address of the chunk is at `chunks`, eight bytes each.
+#[derive(Clone, Copy, Debug)]
+pub struct OrdinalTable {
+    pub chunks: usize,
+    /// Bits of an atom's number that count within its chunk.
+    pub chunk_bits: u32,
+    /// Bytes from one atom of a chunk to the next.
+    pub entry_bytes: usize,
+    /// Bytes from there to the ordinal.
+    pub offset: usize,
+}
+
 const NOT_LATIN1: u16 = u16::MAX;
 const _: () = assert!(NAME_CHARS_MAX < NOT_LATIN1 as usize && size_of::<Entry>() == 32);
 
@@ -285,16 +298,22 @@ impl Atom {
         Atom(index)
     }
 
+    #[inline]
     fn entry(self) -> &'static Entry {
         let mut base = CHUNKS[self.0 as usize >> CHUNK_BITS].load(Ordering::Acquire);
         if base.is_null() {
-            // The listed atoms are constants and can be read before anything was interned.
-            LazyLock::force(&INDEX);
-            base = CHUNKS[self.0 as usize >> CHUNK_BITS].load(Ordering::Acquire);
+            base = self.first_chunk();
         }
         assert!(!base.is_null() && self.0 < COUNT.load(Ordering::Acquire), "no atom {}", self.0);
         // SAFETY: the entry was written before the count that covers it.
         unsafe { &*base.add(self.0 as usize & (CHUNK_LEN - 1)) }
+    }
+
+    /// The chunk of an atom that may be read before any was made: the listed ones are constants.
+    #[cold]
+    fn first_chunk(self) -> *mut Entry {
+        LazyLock::force(&INDEX);
+        CHUNKS[self.0 as usize >> CHUNK_BITS].load(Ordering::Acquire)
     }
 
     /// The name, UTF-8. Names are never freed.
@@ -312,7 +331,19 @@ impl Atom {
     pub fn hash_value(self) -> u32 {
         self.entry().hash
     }
+    /// Where the ordinals of all atoms are that there are, and will be.
+    pub fn ordinals() -> OrdinalTable {
+        LazyLock::force(&INDEX);
+        OrdinalTable {
+            chunks: CHUNKS.as_ptr() as usize,
+            chunk_bits: CHUNK_BITS,
+            entry_bytes: size_of::<Entry>(),
+            offset: std::mem::offset_of!(Entry, ordinal),
+        }
+    }
+
     /// The first eight bytes of the name as a big-endian number.
+    #[inline]
     pub fn ordinal(self) -> u64 {
         self.entry().ordinal
     }
