@@ -10,7 +10,7 @@ use crate::process::{Ended, MaxHeapSize, Process};
 use crate::signal;
 use smallvec::SmallVec;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, map};
 
 /// Return addresses kept in a stack trace (OTP's default `backtrace_depth`).
@@ -50,16 +50,26 @@ pub enum Top<'a> {
 /// The module that explains the errors of a module's built-ins (`format_error/2`); `None` for
 /// natives of other modules.
 fn error_module(module: Atom) -> Option<Atom> {
-    Some(match module.name() {
-        "erlang" | "erts_internal" | "atomics" | "counters" | "persistent_term" => {
-            am::ERL_ERTS_ERRORS
-        }
-        "os" | "code" => am::ERL_KERNEL_ERRORS,
-        "binary" | "ets" | "io" | "lists" | "maps" | "math" | "re" | "unicode" => {
-            am::ERL_STDLIB_ERRORS
-        }
-        _ => return None,
-    })
+    static EXPLAINED: LazyLock<[(Atom, Atom); 15]> = LazyLock::new(|| {
+        [
+            (am::ERLANG, am::ERL_ERTS_ERRORS),
+            (atom!("ets"), am::ERL_STDLIB_ERRORS),
+            (atom!("erts_internal"), am::ERL_ERTS_ERRORS),
+            (atom!("atomics"), am::ERL_ERTS_ERRORS),
+            (atom!("counters"), am::ERL_ERTS_ERRORS),
+            (atom!("persistent_term"), am::ERL_ERTS_ERRORS),
+            (atom!("os"), am::ERL_KERNEL_ERRORS),
+            (atom!("code"), am::ERL_KERNEL_ERRORS),
+            (atom!("binary"), am::ERL_STDLIB_ERRORS),
+            (atom!("io"), am::ERL_STDLIB_ERRORS),
+            (atom!("lists"), am::ERL_STDLIB_ERRORS),
+            (atom!("maps"), am::ERL_STDLIB_ERRORS),
+            (atom!("math"), am::ERL_STDLIB_ERRORS),
+            (atom!("re"), am::ERL_STDLIB_ERRORS),
+            (atom!("unicode"), am::ERL_STDLIB_ERRORS),
+        ]
+    });
+    EXPLAINED.iter().find(|(name, _)| *name == module).map(|(_, explainer)| *explainer)
 }
 
 impl Process {
@@ -111,11 +121,12 @@ impl Process {
                 let args = self.list(args);
                 let mut info = Term::NIL;
                 if let Some(explainer) = error_module(mfa.module) {
-                    let mut pairs = vec![(Term::atom(am::MODULE), Term::atom(explainer))];
-                    if let Some(cause) = cause {
-                        pairs.push((Term::atom(am::CAUSE), cause));
-                    }
-                    let map = map::from_pairs(&mut self.heap, &pairs);
+                    let module = (Term::atom(am::MODULE), Term::atom(explainer));
+                    let cause = cause.map(|cause| (Term::atom(am::CAUSE), cause));
+                    let map = match cause {
+                        Some(cause) => map::from_pairs(&mut self.heap, &[module, cause]),
+                        None => map::from_pairs(&mut self.heap, &[module]),
+                    };
                     let explained = self.tuple(&[Term::atom(am::ERROR_INFO), map]);
                     info = self.cons(explained, Term::NIL);
                 }
