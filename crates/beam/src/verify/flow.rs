@@ -109,7 +109,7 @@ impl Flow<'_> {
             let first = at;
             let mut is_code = false;
             // Most are reached.
-            if at % 64 == 0 && self.reached[at / 64] == u64::MAX {
+            if at.is_multiple_of(64) && self.reached[at / 64] == u64::MAX {
                 at += 64;
                 continue;
             }

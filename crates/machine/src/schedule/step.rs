@@ -154,7 +154,8 @@ impl Drive<'_> {
         if back.is_ok() {
             CURRENT.set(Some(self.number));
             // SAFETY: as above.
-            let left = unsafe { (**cell.process.get()).reductions } - REDUCTIONS_PER_IO;
+            let process = unsafe { &**cell.process.get() };
+            let left = process.reductions - REDUCTIONS_PER_IO;
             if !has_ended && left > 0 {
                 cell.shared.state.requeue();
                 return AfterIo::GoesOn { turn: left };
