@@ -221,8 +221,9 @@ impl<'a> CodeReader<'a> {
         Some(ops)
     }
 
-    /// What the instructions were read into, to be used again.
-    pub fn into_ops(self) -> Vec<Op> {
+    /// What the instructions were read into, empty, to be used again.
+    pub fn into_ops(mut self) -> Vec<Op> {
+        self.ops.clear();
         self.ops
     }
 
@@ -390,6 +391,15 @@ fn frequent(bytes: &[u8], sizes: &TableSizes) -> Option<(Operand, usize)> {
     Some((operand, len))
 }
 
+/// Reads an operand over another one if it is a [`frequent`] one. `false`: nothing is read.
+#[inline(always)]
+fn read_frequent(reader: &mut Reader<'_>, sizes: &TableSizes, to: &mut Operand) -> bool {
+    let Some((operand, len)) = frequent(reader.ahead(), sizes) else { return false };
+    put(to, operand);
+    reader.skip(len);
+    true
+}
+
 /// Reads an operand of an instruction, which may be a list, over another one.
 #[inline(always)]
 pub(crate) fn operand(
@@ -397,12 +407,7 @@ pub(crate) fn operand(
     sizes: &TableSizes,
     to: &mut Operand,
 ) -> Result<(), BeamError> {
-    if let Some((operand, len)) = frequent(reader.ahead(), sizes) {
-        put(to, operand);
-        reader.skip(len);
-        return Ok(());
-    }
-    rare_operand(reader, sizes, to)
+    if read_frequent(reader, sizes, to) { Ok(()) } else { rare_operand(reader, sizes, to) }
 }
 
 #[inline(never)]
@@ -427,9 +432,7 @@ fn rare_operand(
 /// An element of a list, which may not be a list itself.
 #[inline]
 fn element(reader: &mut Reader<'_>, sizes: &TableSizes, to: &mut Operand) -> Result<(), BeamError> {
-    if let Some((operand, len)) = frequent(reader.ahead(), sizes) {
-        put(to, operand);
-        reader.skip(len);
+    if read_frequent(reader, sizes, to) {
         return Ok(());
     }
     let start = reader.position();

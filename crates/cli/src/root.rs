@@ -17,11 +17,11 @@ use swarmrt::machine::code::cache::CodeCache;
 /// The name that OTP's `erlexec` starts the emulator by.
 const EMULATOR: &str = "beam.smp";
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 /// A root that is used is marked as used this often.
 const NOTED_EVERY: Duration = DAY;
 /// Roots that were not used for so long are removed when another one is made.
-const UNUSED_FOR: Duration = Duration::from_secs(14 * DAY.as_secs());
+const UNUSED_FOR: Duration = Duration::from_hours(14 * 24);
 
 /// `erl` of a root that may be moved.
 const ERL: &str = r#"#!/bin/sh
@@ -93,10 +93,7 @@ pub fn with_emulator(otp: &Otp, program: &Path, caches: &Path) -> io::Result<Pat
 
 /// Notes that a root is in use, once a day.
 fn note_use(root: &Path) {
-    let is_noted = fs::metadata(root).and_then(|about| about.modified()).is_ok_and(|noted| {
-        SystemTime::now().duration_since(noted).is_ok_and(|since| since < NOTED_EVERY)
-    });
-    if !is_noted {
+    if unused_for(root).is_none_or(|time| time >= NOTED_EVERY) {
         // A root that cannot be changed is not removed by this user either.
         let _ = File::open(root).and_then(|folder| folder.set_modified(SystemTime::now()));
     }
@@ -109,13 +106,17 @@ fn remove_unused(caches: &Path) {
     let Ok(roots) = fs::read_dir(caches) else { return };
     let running = running_programs();
     for root in roots.flatten().map(|entry| entry.path()) {
-        let unused = fs::metadata(&root).and_then(|about| about.modified()).is_ok_and(|noted| {
-            SystemTime::now().duration_since(noted).is_ok_and(|since| since > UNUSED_FOR)
-        });
+        let unused = unused_for(&root).is_some_and(|time| time > UNUSED_FOR);
         if unused && !emulators(&root).any(|emulator| running.contains(&emulator)) {
             let _ = fs::remove_dir_all(&root);
         }
     }
+}
+
+/// How long ago a root was marked as used; `None` where that cannot be told, or lies ahead.
+fn unused_for(root: &Path) -> Option<Duration> {
+    let noted = fs::metadata(root).and_then(|about| about.modified()).ok()?;
+    SystemTime::now().duration_since(noted).ok()
 }
 
 /// Device and file number of the emulators in a root.

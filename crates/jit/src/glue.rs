@@ -55,11 +55,14 @@ pub fn compile_glue(isa: &OwnedTargetIsa, assists: &Assists) -> Result<Glue, Str
         *exit = add(compile_stub(isa, assists, stub)?);
     }
     let mut questions = [0; Question::ALL.len()];
-    for (address, question) in questions.iter_mut().zip(Question::ALL) {
-        *address = add((compile_question(isa, assists, question)?, 0));
-    }
     let others = in_memory(&compile_question(isa, assists, Question::Less)?)?;
-    questions[Question::Less as usize] = add((compile_less(isa, others.address())?, 0));
+    for (address, question) in questions.iter_mut().zip(Question::ALL) {
+        let code = match question {
+            Question::Less => compile_less(isa, others.address())?,
+            _ => compile_question(isa, assists, question)?,
+        };
+        *address = add((code, 0));
+    }
     let memory = in_memory(&bytes)?;
     let start = memory.address();
     // SAFETY: the trampoline was compiled with this signature.

@@ -49,6 +49,7 @@ fn is_plain(file: &BeamFile, arg: &Operand, kind: OperandKind) -> bool {
             _ => is_register(arg),
         },
         OperandKind::Register | OperandKind::Context | OperandKind::Target => is_register(arg),
+        // That labels exist in the function is checked with the function.
         OperandKind::Fail | OperandKind::Place => matches!(arg, Operand::Label(_)),
         OperandKind::Jump | OperandKind::Entry => {
             matches!(arg, Operand::Label(label) if *label != 0)
@@ -69,7 +70,7 @@ fn check_kind(
     if is_plain(file, arg, kind) { Ok(()) } else { check_rare(file, position, arg, kind) }
 }
 
-/// As [`check_kind`], for every operand.
+/// Checks an operand that is not [plainly](is_plain) of its kind.
 #[inline(never)]
 fn check_rare(
     file: &BeamFile,
@@ -85,12 +86,6 @@ fn check_rare(
         | OperandKind::NewContext
         | OperandKind::ReadWrite => {
             return register(file, position, arg);
-        }
-        // That labels exist in the function is checked with the function.
-        OperandKind::Fail | OperandKind::Place if matches!(arg, Operand::Label(_)) => return Ok(()),
-        OperandKind::Jump | OperandKind::Entry if matches!(arg, Operand::Label(label) if *label != 0) =>
-        {
-            return Ok(());
         }
         OperandKind::Fail | OperandKind::Place | OperandKind::Jump | OperandKind::Entry => {
             "a label"

@@ -7,7 +7,6 @@ use swarmrt_machine::code::{Export, FunEntry, PurgeWait};
 use swarmrt_machine::process::X_REGISTERS;
 use swarmrt_machine::{BifExit, Process};
 use swarmrt_term::bigint::{self, ArithError};
-use swarmrt_term::compare::compare_atoms;
 use swarmrt_term::{Alloc, Header, Mfa, Subtag, Term, am, atom, compare};
 
 /// The Erlang error of a failed operation on integers: `badarith` or `system_limit`.
@@ -86,9 +85,6 @@ pub fn less(a: Term, b: Term) -> bool {
 }
 #[inline(never)]
 fn slow_less(a: Term, b: Term) -> bool {
-    if let (Some(a), Some(b)) = (a.as_atom(), b.as_atom()) {
-        return compare_atoms(a, b).is_lt();
-    }
     if a.is_float_immediate() && b.is_float_immediate() {
         return a.float_immediate_value() < b.float_immediate_value();
     }

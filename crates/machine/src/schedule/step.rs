@@ -101,9 +101,9 @@ impl Drive<'_> {
         }
     }
 
-    /// Runs a process for a turn of so many reductions. Returns the kind of dirty scheduler that it needs next, if any,
-    /// and the number of the dirty scheduler that the thread has become because the turn took too
-    /// long.
+    /// Runs a process for a turn of so many reductions. Returns the kind of dirty scheduler that it
+    /// needs next, if any, and the number of the dirty scheduler that the thread has become because
+    /// the turn took too long.
     fn run(&mut self, cell: &ProcessCell, turn: i32) -> (Option<Dirty>, Option<usize>) {
         let scheduler = &self.vm.schedulers.all[self.number];
         scheduler.running.store(true, Ordering::Relaxed);

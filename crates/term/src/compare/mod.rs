@@ -55,6 +55,9 @@ pub fn compare(a: Term, b: Term) -> Ordering {
     if Term::both_small(a, b) {
         return a.small_value().cmp(&b.small_value());
     }
+    if let (Some(a), Some(b)) = (a.as_atom(), b.as_atom()) {
+        return compare_atoms(a, b);
+    }
     order(a, b, false, PLAIN_LEVELS)
 }
 
