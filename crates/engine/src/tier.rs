@@ -62,7 +62,7 @@ impl Mode {
     pub const CALLS: u32 = 32;
     /// The interpreter, the baseline compiler, and the optimising one for hot functions.
     pub const DEFAULT: Mode = Mode::Tiered { calls: Mode::CALLS, optimised: When::Worthwhile };
-    /// The baseline compiler alone, on the first call after a function is specialised; for testing.
+    /// The baseline compiler alone, on a function's first call; for testing.
     pub const BASELINE: Mode = Mode::Tiered { calls: 1, optimised: When::Never };
 }
 
@@ -346,6 +346,8 @@ impl Tier {
         let at = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
         let room = self.installed.bytes() < self.code_bytes_max;
         let Some(function) = module.number_at(at).filter(|_| room) else { return false };
+        // With a layout from an earlier run, the first call comes before it is specialised.
+        module.load_function(&self.vm.code, function);
         let Some(code) = baseline.compile(self.vm, &module, function) else { return false };
         // Without memory for it, the interpreter goes on.
         let installed = self.functions_of(&module).install_baseline(
