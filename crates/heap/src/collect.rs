@@ -36,6 +36,9 @@ pub fn block_words_for(words: usize) -> usize {
 /// because it keeps much. Under stress, where every safepoint collects and all free words are
 /// overwritten, it stays small.
 const BUSY_WORDS_MAX: usize = if cfg!(feature = "stress") { 610 } else { 17_731 };
+/// Words of the largest young generation that a process gets because its old one is large. Two of
+/// this size take turns, and are kept for that; larger ones would come from the system each time.
+const YOUNG_OF_OLD_WORDS_MAX: usize = 512 << 10;
 /// A busy process's young generation grows by one step in this many collections, up to
 /// [`BUSY_WORDS_MAX`].
 const BUSY_COLLECTIONS: u32 = 4;
@@ -512,7 +515,8 @@ impl Heap {
             return if grows { block_words_for(current + 1) } else { current };
         }
         // The larger the old generation, the more must die young.
-        let least = BUSY_WORDS_MAX.max(self.min_heap_words as usize).max(self.old.words() / 3);
+        let of_old = (self.old.words() / 3).min(YOUNG_OF_OLD_WORDS_MAX);
+        let least = BUSY_WORDS_MAX.max(self.min_heap_words as usize).max(of_old);
         if occupied * 4 < current && current > least {
             block_words_for((occupied * 3).max(least)).min(current)
         } else {
