@@ -229,15 +229,18 @@ boxed_view!(
 );
 impl HashMap {
     /// Pairs in the whole map.
+    #[inline]
     pub fn size(self) -> usize {
         self.word(1) as usize
     }
     /// Bit n: the root has a child at branch n (0–15). The children stand in the order of the
     /// branches.
+    #[inline]
     pub fn bitmap(self) -> u64 {
         self.word(2)
     }
     /// The children that the bitmap announces: pairs (list cells) and inner nodes.
+    #[inline]
     pub fn children<'a>(self) -> &'a [Term] {
         // SAFETY: the words after size and bitmap are children.
         unsafe {
@@ -252,10 +255,12 @@ boxed_view!(
 );
 impl MapNode {
     /// Bit n: the node has a child at branch n (0–15), as in [`HashMap::bitmap`].
+    #[inline]
     pub fn bitmap(self) -> u64 {
         self.word(1)
     }
     /// The children that the bitmap announces: pairs (list cells) and inner nodes.
+    #[inline]
     pub fn children<'a>(self) -> &'a [Term] {
         // SAFETY: the words after the bitmap are children.
         unsafe {
