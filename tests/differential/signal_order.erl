@@ -39,7 +39,8 @@ rounds() ->
      {timer_cancelled_is_silent, fun timer_cancelled_is_silent/0},
      {name_free_after_down, fun name_free_after_down/0},
      {table_gone_after_down, fun table_gone_after_down/0},
-     {not_alive_after_down, fun not_alive_after_down/0}].
+     {not_alive_after_down, fun not_alive_after_down/0},
+     {not_alive_after_exit, fun not_alive_after_exit/0}].
 
 quit() -> ok.
 
@@ -200,3 +201,12 @@ not_alive_after_down() ->
         {'DOWN', Monitor, process, Pid, normal} ->
             {is_process_alive(Pid), process_info(Pid), lists:member(Pid, processes())} =:= {false, undefined, false}
     end.
+
+%% The one that ends waits, has just begun to wait, or handles the messages of others.
+not_alive_after_exit() ->
+    Pid = spawn(fun Loop() -> receive _ -> Loop() end end),
+    Others = [spawn(fun() -> [Pid ! N || N <- lists:seq(1, 20)] end) || _ <- lists:seq(1, 2)],
+    Before = is_process_alive(Pid),
+    [Pid ! N || N <- lists:seq(1, erlang:phash2(Pid, 4))],
+    exit(Pid, kill),
+    {Before, is_process_alive(Pid), is_list(Others)} =:= {true, false, true}.

@@ -19,6 +19,7 @@ pub use turns::collect_soon;
 
 use std::any::Any;
 use std::sync::Arc;
+use swarmrt_machine::process::table::ProcessCell;
 use swarmrt_machine::process::{in_native, run_state};
 use swarmrt_machine::schedule::Errand;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
@@ -50,6 +51,14 @@ fn is_alive(vm: &Vm, pid: u64) -> bool {
 fn is_process_alive(p: &mut Process, pid: Term) -> BifResult {
     let pid = own_pid(pid).ok_or(BifExit::BADARG)?;
     if pid == p.id() {
+        return Ok(TRUE);
+    }
+    let has_looked = |cell: &ProcessCell| {
+        // In this order: once the signals that we sent have been taken, it runs until it has
+        // handled them.
+        cell.shared.incoming.peek().is_null() && cell.shared.state.load() == run_state::WAITING
+    };
+    if p.bif_state.is_none() && p.vm.processes.get(pid).is_some_and(has_looked) {
         return Ok(TRUE);
     }
     // Asked as a signal: what we sent before has then been taken into account.

@@ -28,7 +28,7 @@ use crate::boxed::FlatMap;
 use crate::word::{Header, Subtag, Term};
 use build::build_trie;
 use flat::{flat_replace, insert, insertion_point, leave_out, new_flat};
-use trie::{Path, hash_map, trie_get, trie_get_at, trie_put, trie_remove};
+use trie::{Path, hash_map, trie_get, trie_get_at, trie_put, trie_put_at, trie_remove};
 
 /// Two pairs with the same key where none may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,8 +87,9 @@ pub fn update_exact<A: Alloc + ?Sized>(
             flat_position(flat, key).map(|position| flat_replace(alloc, flat, position, value))
         }
         None => {
-            trie_get(hash_map(map), key)?;
-            Some(trie_put(alloc, hash_map(map), key, value))
+            let (trie, path) = (hash_map(map), Path::new(key));
+            trie_get_at(trie, path, key)?;
+            Some(trie_put_at(alloc, trie, path, key, value))
         }
     }
 }

@@ -257,7 +257,17 @@ pub(super) fn trie_put<A: Alloc + ?Sized>(
     key: Term,
     value: Term,
 ) -> Term {
-    let path = Path::new(key);
+    trie_put_at(alloc, map, Path::new(key), key, value)
+}
+
+/// As [`trie_put`], by the key's path from the root.
+pub(super) fn trie_put_at<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    map: HashMap,
+    path: Path,
+    key: Term,
+    value: Term,
+) -> Term {
     let bit = path.bit();
     let at = slot(map.bitmap(), bit);
     // SAFETY: size and bitmap are the first words of a root.
