@@ -16,8 +16,8 @@ pub use numbers::compare_numbers;
 
 use crate::atom::Atom;
 use crate::stop;
-use crate::word::Term;
-use equal::{same, same_zeros};
+use crate::word::{Subtag, Term};
+use equal::{same, same_zeros, tuple_elements};
 use order::order;
 use std::cmp::Ordering;
 
@@ -58,7 +58,7 @@ pub fn compare(a: Term, b: Term) -> Ordering {
     if let (Some(a), Some(b)) = (a.as_atom(), b.as_atom()) {
         return compare_atoms(a, b);
     }
-    order(a, b, false, PLAIN_LEVELS)
+    order_by_difference(a, b, false)
 }
 
 /// The order of map keys: integers come before floats, and nothing is equal that is not `=:=`.
@@ -73,7 +73,34 @@ pub fn compare_exact(a: Term, b: Term) -> Ordering {
     if let (Some(a), Some(b)) = (a.as_atom(), b.as_atom()) {
         return compare_atoms(a, b);
     }
-    order(a, b, true, PLAIN_LEVELS)
+    order_by_difference(a, b, true)
+}
+
+/// The order of terms that are not the same word.
+#[inline(never)]
+fn order_by_difference(a: Term, b: Term, exact: bool) -> Ordering {
+    order_of_plain_tuples(a, b).unwrap_or_else(|| order(a, b, exact, PLAIN_LEVELS))
+}
+
+/// The order of two tuples of one arity whose first difference is between small integers or atoms,
+/// as it is between most tuples that are keys.
+#[inline(always)]
+fn order_of_plain_tuples(a: Term, b: Term) -> Option<Ordering> {
+    let header = a.is_boxed().then(|| a.boxed_header()).filter(|header| header.has(Subtag::Tuple));
+    if !b.is_boxed() || header != Some(b.boxed_header()) {
+        return None;
+    }
+    let (of_a, of_b) = (tuple_elements(a), tuple_elements(b));
+    if of_a.len() > UNCOUNTED_ELEMENTS {
+        return None;
+    }
+    let Some((&x, &y)) = of_a.iter().zip(of_b).find(|(x, y)| x != y) else {
+        return Some(Ordering::Equal);
+    };
+    if Term::both_small(x, y) {
+        return Some(x.small_value().cmp(&y.small_value()));
+    }
+    Some(x.as_atom()?.ordinal().cmp(&y.as_atom()?.ordinal())).filter(|order| order.is_ne())
 }
 
 /// Atoms are ordered by the bytes of their names.

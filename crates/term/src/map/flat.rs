@@ -84,10 +84,6 @@ pub(super) fn new_flat<A: Alloc + ?Sized>(
 
 /// Where a key goes among others that are in order and not equal to it.
 pub(super) fn insertion_point(keys: &[Term], key: Term) -> usize {
-    if let Some(tuple) = key.as_tuple() {
-        let elements = tuple.elements();
-        return keys.partition_point(|&other| is_before(other, key, elements));
-    }
     let Some(ordinal) = key.as_atom().map(Atom::ordinal) else {
         return keys.partition_point(|&other| compare_exact(other, key).is_lt());
     };
@@ -95,29 +91,6 @@ pub(super) fn insertion_point(keys: &[Term], key: Term) -> usize {
         Some(other) if other != ordinal => other < ordinal,
         _ => compare_exact(other, key).is_lt(),
     })
-}
-
-/// Whether a key is less than a tuple with these elements. Most differ from it in an atom or a
-/// small integer.
-#[inline]
-fn is_before(other: Term, key: Term, elements: &[Term]) -> bool {
-    if other.is_tuple_of(elements.len()) {
-        // SAFETY: its header is that of a tuple.
-        let others = unsafe { Tuple::from_ptr(other.boxed_ptr()) }.elements();
-        let differing = others.iter().zip(elements).find(|(a, b)| a != b);
-        if let Some((&a, &b)) = differing {
-            if Term::both_small(a, b) {
-                return a.small_value() < b.small_value();
-            }
-            if let (Some(a), Some(b)) = (a.as_atom(), b.as_atom()) {
-                let (a, b) = (a.ordinal(), b.ordinal());
-                if a != b {
-                    return a < b;
-                }
-            }
-        }
-    }
-    compare_exact(other, key).is_lt()
 }
 
 /// Writes the items to `to`, with `item` before the one at `at`.
