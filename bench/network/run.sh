@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Servers (servers.erl) under SwarmRT and under erl in turn, a client outside (client.c): script/bench --network [--runs N] [--seconds N] [ROW…]
 # Prints medians: answers, connections or bytes a second with erl and SwarmRT, and their ratio; then the times to an answer and the
-# server's CPU time for each. The last rows are memory. wrk is the client of tls-N.
+# server's CPU time for each. The last rows are memory. wrk is the client of tls-N. Rows that a C program can do (floor.c) have what
+# that makes of it at the end: answers a second, and CPU time for each.
 set -euo pipefail
 runs=3 seconds=2 rows=()
 while [ $# -gt 0 ]; do
@@ -18,6 +19,7 @@ folder=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server"; rm -rf "$folder"' EXIT
 cc -O2 -o "$folder/client" bench/network/client.c
+cc -O2 -pthread -o "$folder/floor" bench/network/floor.c
 erlc -o "$folder" bench/network/servers.erl
 # Both at both ends of every connection.
 ulimit -n "$(ulimit -Hn)"
@@ -46,7 +48,11 @@ describe() {
     kind=$1 connections=$2 request=$3 answer=$4
 }
 begin() { # COMMAND…: starts the server; its process in $server, its port in $port
-    coproc SERVER { exec "$@" -noshell -pa "$folder" -eval "servers:start($kind)"; }
+    if [ "$1" = "$folder/floor" ]; then
+        coproc SERVER { exec "$@" "$kind"; }
+    else
+        coproc SERVER { exec "$@" -noshell -pa "$folder" -eval "servers:start($kind)"; }
+    fi
     server=$SERVER_PID
     read -r port <&"${SERVER[0]}"
 }
@@ -92,13 +98,17 @@ median() { sort -g | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'
 
 [ ${#rows[@]} -gt 0 ] || rows=(active-1 active-100 active-10000 once-100 passive-1 passive-100 socket-1 socket-100 http-100 httpd-100 tls-100 close
                                give-inet give-socket take-active take-passive take-socket idle-2000)
-printf '%-14s %14s %14s %6s %15s %15s %15s\n' row 'erl /s' 'SwarmRT /s' ratio 'median us' '99th us' 'CPU us each'
+printf '%-14s %14s %14s %6s %15s %15s %15s %14s\n' row 'erl /s' 'SwarmRT /s' ratio 'median us' '99th us' 'CPU us each' 'C /s, CPU us'
 for row in "${rows[@]}"; do
     describe "$row"
-    rm -f "$folder/erl" "$folder/swarmrt"
+    rm -f "$folder/erl" "$folder/swarmrt" "$folder/c"
+    has_floor=false
+    case $kind in active | http | close) has_floor=true ;; esac
+    [ "$answer" != idle ] || has_floor=false
     for ((run = 0; run < runs; run++)); do
         measure erl erl
         measure swarmrt "$swarmrt" erl
+        ! $has_floor || measure c "$folder/floor"
     done
     values=()
     for column in 1 2 3 4; do
@@ -106,10 +116,15 @@ for row in "${rows[@]}"; do
             values+=("$(awk -v column="$column" '{ print $column }' "$folder/$name" | median)")
         done
     done
+    for column in 1 4; do
+        ! $has_floor || values+=("$(awk -v column="$column" '{ print $column }' "$folder/c" | median)")
+    done
     awk -v row="$row" -v seconds="$seconds" -v all="${values[*]}" 'BEGIN {
         split(all, v, " ")
         ratio = v[1] > 0 ? v[2] / v[1] : 0
         for (at = 7; at <= 8; at++) used[at] = v[at - 6] > 0 ? v[at] * 10000 / (v[at - 6] * seconds) : 0
-        printf "%-14s %14.0f %14.0f %6.2f %7d %7d %7d %7d %7.2f %7.2f\n", row, v[1], v[2], ratio, v[3], v[4], v[5], v[6], used[7], used[8]
+        printf "%-14s %14.0f %14.0f %6.2f %7d %7d %7d %7d %7.2f %7.2f", row, v[1], v[2], ratio, v[3], v[4], v[5], v[6], used[7], used[8]
+        if (9 in v) printf " %8.0f %5.2f", v[9], v[10] * 10000 / (v[9] * seconds)
+        print ""
     }'
 done
