@@ -328,6 +328,7 @@ impl Atom {
         (len != NOT_LATIN1).then_some(usize::from(len))
     }
     /// OTP's hash of the name.
+    #[inline]
     pub fn hash_value(self) -> u32 {
         self.entry().hash
     }

@@ -38,20 +38,31 @@ impl Sizer<'_> {
     /// Levels of terms that are counted by calls.
     const LEVELS_MAX: u32 = 64;
 
-    /// Adds a term's bytes; `None` when it is over the limit.
+    /// Adds the bytes of terms that lie one behind the other.
     #[inline]
+    fn items(&mut self, items: &[Term], level: u32) -> Option<()> {
+        for &item in items {
+            self.count(item, level)?;
+        }
+        Some(())
+    }
+
+    /// Adds a term's bytes; `None` when it is over the limit.
+    #[inline(always)]
     fn count(&mut self, term: Term, level: u32) -> Option<()> {
         if let Some(value) = term.as_small() {
             self.size += small_size(value);
+            return Some(());
+        }
+        if let Some(atom) = term.as_atom() {
+            self.size += atom_size(atom, self.options);
             return Some(());
         }
         if term.is_pointer() { self.count_pointer(term, level) } else { self.count_immediate(term) }
     }
 
     fn count_immediate(&mut self, term: Term) -> Option<()> {
-        if let Some(atom) = term.as_atom() {
-            self.size += atom_size(atom, self.options);
-        } else if term.is_nil() {
+        if term.is_nil() {
             self.size += 1;
         } else if term.as_float().is_some() {
             self.size += self.float_size();
@@ -78,15 +89,13 @@ impl Sizer<'_> {
                 } else {
                     LONG_HEAD_LEN
                 };
-                elements.iter().try_for_each(|&element| self.count(element, level + 1))?;
+                self.items(elements, level + 1)?;
             }
             Subtag::FlatMap => {
                 let map = term.as_flat_map()?;
                 self.size += LONG_HEAD_LEN;
-                map.keys()
-                    .iter()
-                    .chain(map.values())
-                    .try_for_each(|&item| self.count(item, level + 1))?;
+                self.items(map.keys(), level + 1)?;
+                self.items(map.values(), level + 1)?;
             }
             Subtag::HashMap => {
                 self.size += LONG_HEAD_LEN;

@@ -46,6 +46,7 @@ fn mix(mut a: u32, mut b: u32, mut c: u32) -> (u32, u32, u32) {
 /// The golden ratio; its multiples tell kinds of terms apart.
 const GOLDEN: u32 = 0x9e37_79b9;
 
+#[inline(always)]
 const fn golden(times: u32) -> u32 {
     GOLDEN.wrapping_mul(times)
 }
@@ -74,22 +75,43 @@ fn mix_bytes(bytes: &[u8], initial: u32) -> u32 {
         );
     }
     // The last block's lowest byte of the third word holds the length.
-    let rest = blocks.remainder();
-    let mut last = [0; 13];
-    last[..rest.len().min(8)].copy_from_slice(&rest[..rest.len().min(8)]);
-    if rest.len() > 8 {
-        last[9..=rest.len()].copy_from_slice(&rest[8..]);
-    }
+    let (low, high) = blocks.remainder().split_at(blocks.remainder().len().min(8));
+    let low = little_endian(low);
+    let third = (little_endian(high) << 8) as u32;
     c = c.wrapping_add(bytes.len() as u32);
-    mix(
-        a.wrapping_add(word(&last)),
-        b.wrapping_add(word(&last[4..])),
-        c.wrapping_add(word(&last[8..])),
-    )
-    .2
+    mix(a.wrapping_add(low as u32), b.wrapping_add((low >> 32) as u32), c.wrapping_add(third)).2
 }
 
+/// Up to eight bytes as a word, the first one lowest: read as two halves that may overlap.
+#[inline]
+fn little_endian(bytes: &[u8]) -> u64 {
+    let byte = |at: usize| u64::from(bytes[at]) << (8 * at);
+    match *bytes {
+        [] => 0,
+        [_, ..] if bytes.len() < 4 => byte(0) | byte(bytes.len() / 2) | byte(bytes.len() - 1),
+        _ => {
+            let half = |at: usize| {
+                let half: [u8; 4] = bytes[at..at + 4].try_into().expect("four bytes");
+                u64::from(u32::from_le_bytes(half)) << (8 * at)
+            };
+            half(0) | half(bytes.len() - 4)
+        }
+    }
+}
+
+#[inline]
 fn mix_bits(bits: Bits, hash: u32) -> u32 {
+    match bits.aligned() {
+        Some(bytes) if (1..=u32::MAX as usize).contains(&bytes.len()) => {
+            stop::flat(bytes.len() / 8);
+            mix_bytes(bytes, golden(13).wrapping_add(hash))
+        }
+        _ => mix_other_bits(bits, hash),
+    }
+}
+
+/// The hash with bits that are no whole bytes, are too many, or none.
+fn mix_other_bits(bits: Bits, hash: u32) -> u32 {
     let initial = golden(13).wrapping_add(hash);
     // As in OTP, the size in bytes is cut to 32 bits: of larger ones the first so many count.
     let (whole, extra) = ((bits.bit_size / 8) & u32::MAX as usize, bits.bit_size % 8);

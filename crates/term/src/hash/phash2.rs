@@ -4,9 +4,11 @@ use super::{
     Todo, Todos, float_halves, has_parts, hash_list, mix_bits, mix_digits, mix_one, mix_two,
     node_children, push_children, push_compound,
 };
+use crate::atom::Atom;
+use crate::binary::Bits;
 use crate::node::pid_parts;
 use crate::stop;
-use crate::word::{Kind, Term};
+use crate::word::{Kind, Subtag, Term};
 
 /// The bits of a hash that `erlang:phash2/1` answers with.
 pub const PHASH2_MASK: u32 = (1 << 27) - 1;
@@ -53,6 +55,18 @@ pub fn phash2_within(term: Term, steps: usize) -> Option<u32> {
 /// than a list of what is left.
 const NESTED_MAX: u32 = 64;
 
+/// Hashes a part of a term: small integers in place, others by a call.
+#[inline(always)]
+fn phash2_part(term: Term, hash: u32, work: &mut Work, depth: u32) -> u32 {
+    match term.as_small() {
+        Some(value) => {
+            work.count(1);
+            phash2_integer(value, hash)
+        }
+        None => phash2_nested(term, hash, work, depth),
+    }
+}
+
 /// Hashes a term with all its parts, by calls that nest at most `depth` deep.
 fn phash2_nested(term: Term, hash: u32, work: &mut Work, depth: u32) -> u32 {
     if let Some(value) = term.as_small() {
@@ -61,7 +75,7 @@ fn phash2_nested(term: Term, hash: u32, work: &mut Work, depth: u32) -> u32 {
     }
     if let Some(atom) = term.as_atom() {
         work.count(1);
-        return if hash == 0 { atom.hash_value() } else { mix_one(hash, atom.hash_value(), 3) };
+        return phash2_atom(atom, hash);
     }
     if depth == 0 || work.left == 0 {
         return phash2_deep(term, hash, work);
@@ -75,37 +89,78 @@ fn phash2_nested(term: Term, hash: u32, work: &mut Work, depth: u32) -> u32 {
             false,
             &mut left,
             |_| false,
-            |element, hash| phash2_nested(element, hash, work, depth - 1),
+            // The list itself counts its elements.
+            |element, hash| match element.as_small() {
+                Some(value) => phash2_integer(value, hash),
+                None => phash2_nested(element, hash, work, depth - 1),
+            },
         );
         // Elements have counted their own parts.
         work.left = work.left.min(left);
-        return if rest.tail.is_cons() {
+        return if rest.tail.is_nil() {
+            phash2_nil(hash)
+        } else if rest.tail.is_cons() {
             hash
         } else {
             phash2_nested(rest.tail, hash, work, depth - 1)
         };
     }
-    if let Some(tuple) = term.as_tuple() {
-        stop::steps(1 + (tuple.arity() / stop::FLAT_PER_STEP) as u32);
-        let hash = mix_one(hash, tuple.arity() as u32, 9);
-        return tuple
-            .elements()
-            .iter()
-            .fold(hash, |hash, &element| phash2_nested(element, hash, work, depth - 1));
-    }
-    if let Some(map) = term.as_flat_map() {
-        stop::step();
-        let hash = mix_one(hash, map.size() as u32, 16);
-        if map.size() == 0 {
-            return hash;
+    match term.boxed_subtag() {
+        Some(Subtag::Tuple) => {
+            let elements = term.as_tuple().expect("a tuple").elements();
+            stop::steps(1 + (elements.len() / stop::FLAT_PER_STEP) as u32);
+            let hash = mix_one(hash, elements.len() as u32, 9);
+            elements.iter().fold(hash, |hash, &element| phash2_part(element, hash, work, depth - 1))
         }
-        let pairs = map.keys().iter().zip(map.values()).fold(0, |pairs, (&key, &value)| {
-            let hash = phash2_nested(key, 0, work, depth - 1);
-            pairs ^ phash2_nested(value, hash, work, depth - 1)
-        });
-        return mix_one(hash, pairs, 19);
+        Some(Subtag::FlatMap) => {
+            stop::step();
+            let map = term.as_flat_map().expect("a small map");
+            let hash = mix_one(hash, map.size() as u32, 16);
+            if map.size() == 0 {
+                return hash;
+            }
+            let pairs = map.keys().iter().zip(map.values()).fold(0, |pairs, (&key, &value)| {
+                let hash = phash2_part(key, 0, work, depth - 1);
+                pairs ^ phash2_part(value, hash, work, depth - 1)
+            });
+            mix_one(hash, pairs, 19)
+        }
+        Some(Subtag::Record | Subtag::HashMap | Subtag::Fun) => phash2_deep(term, hash, work),
+        Some(Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin) => {
+            phash2_bits(Bits::of(term), hash, work)
+        }
+        _ => {
+            work.count(1);
+            match term.as_float() {
+                Some(value) => phash2_float(value, hash),
+                None => phash2_leaf(term, hash),
+            }
+        }
     }
-    phash2_deep(term, hash, work)
+}
+
+#[inline]
+fn phash2_atom(atom: Atom, hash: u32) -> u32 {
+    if hash == 0 { atom.hash_value() } else { mix_one(hash, atom.hash_value(), 3) }
+}
+
+#[inline(always)]
+fn phash2_nil(hash: u32) -> u32 {
+    if hash == 0 { 3_468_870_702 } else { mix_one(hash, 2, 2) }
+}
+
+#[inline(always)]
+fn phash2_float(value: f64, hash: u32) -> u32 {
+    let (low, high) = float_halves(value);
+    mix_two(hash, high, low, 12)
+}
+
+/// The hash with a bitstring.
+#[inline]
+fn phash2_bits(bits: Bits, hash: u32, work: &mut Work) -> u32 {
+    work.count(1 + bits.bit_size / 64);
+    // What takes too long is not begun: nobody wants the hash any more.
+    if work.left == 0 { hash } else { mix_bits(bits, hash) }
 }
 
 /// Hashes a term however deep it is.
@@ -136,6 +191,40 @@ fn phash2_deep(term: Term, hash: u32, work: &mut Work) -> u32 {
     hash
 }
 
+/// The hash with a term that has no parts and is no bitstring.
+fn phash2_leaf(term: Term, hash: u32) -> u32 {
+    match term.kind() {
+        Kind::Small(value) => phash2_integer(value, hash),
+        Kind::Big(big) => mix_digits(hash, big.is_negative(), big.digits()),
+        Kind::Float(value) => phash2_float(value, hash),
+        Kind::Atom(atom) => phash2_atom(atom, hash),
+        Kind::Nil => phash2_nil(hash),
+        Kind::Pid(data) => mix_one(hash, pid_parts(data).0, 5),
+        Kind::ExternalPid(pid) => mix_one(hash, pid.numbers()[0] as u32, 5),
+        Kind::Port(number) => mix_two(hash, number as u32, (number >> 32) as u32, 6),
+        Kind::ExternalPort(port) => {
+            mix_two(hash, port.numbers()[0] as u32, port.numbers()[1] as u32, 6)
+        }
+        Kind::Ref(reference) => mix_one(hash, reference.numbers()[0], 7),
+        Kind::ExternalRef(reference) => {
+            mix_one(hash, reference.numbers().first().map_or(0, |&number| number as u32), 7)
+        }
+        Kind::ExportFun(fun) => {
+            let mfa = fun.mfa();
+            let hash = mix_two(hash, mfa.arity, mfa.module.hash_value(), 1);
+            mix_one(hash, mfa.function.hash_value(), 14)
+        }
+        Kind::MatchContext(_) | Kind::Special(_) => hash,
+        Kind::Bits(_)
+        | Kind::Cons(_)
+        | Kind::Tuple(_)
+        | Kind::Record(_)
+        | Kind::FlatMap(_)
+        | Kind::HashMap(_)
+        | Kind::Fun(_) => unreachable!("a bitstring, or a term with parts"),
+    }
+}
+
 #[inline]
 fn phash2_step(term: Term, hash: u32, work: &mut Work, todo: &mut Todos) -> u32 {
     work.count(1);
@@ -148,31 +237,6 @@ fn phash2_step(term: Term, hash: u32, work: &mut Work, todo: &mut Todos) -> u32 
 /// The hash with what is no small integer; what its parts add is left to do.
 fn phash2_other(term: Term, hash: u32, work: &mut Work, todo: &mut Todos) -> u32 {
     match term.kind() {
-        Kind::Small(value) => phash2_integer(value, hash),
-        Kind::Big(big) => mix_digits(hash, big.is_negative(), big.digits()),
-        Kind::Float(value) => {
-            let (low, high) = float_halves(value);
-            mix_two(hash, high, low, 12)
-        }
-        Kind::Atom(atom) if hash == 0 => atom.hash_value(),
-        Kind::Atom(atom) => mix_one(hash, atom.hash_value(), 3),
-        Kind::Nil if hash == 0 => 3_468_870_702,
-        Kind::Nil => mix_one(hash, 2, 2),
-        Kind::Pid(data) => mix_one(hash, pid_parts(data).0, 5),
-        Kind::ExternalPid(pid) => mix_one(hash, pid.numbers()[0] as u32, 5),
-        Kind::Port(number) => mix_two(hash, number as u32, (number >> 32) as u32, 6),
-        Kind::ExternalPort(port) => {
-            mix_two(hash, port.numbers()[0] as u32, port.numbers()[1] as u32, 6)
-        }
-        Kind::Ref(reference) => mix_one(hash, reference.numbers()[0], 7),
-        Kind::ExternalRef(reference) => {
-            mix_one(hash, reference.numbers().first().map_or(0, |&number| number as u32), 7)
-        }
-        Kind::Bits(bits) => {
-            work.count(bits.bit_size / 64);
-            // What takes too long is not begun: nobody wants the hash any more.
-            if work.left == 0 { hash } else { mix_bits(bits, hash) }
-        }
         Kind::Cons(_) => {
             let mut left = work.left;
             let (hash, rest) =
@@ -223,12 +287,8 @@ fn phash2_other(term: Term, hash: u32, work: &mut Work, todo: &mut Todos) -> u32
             let hash = mix_two(hash, fun.free().len() as u32, identity.module.hash_value(), 1);
             mix_two(hash, identity.index, identity.old_uniq, 1)
         }
-        Kind::ExportFun(fun) => {
-            let mfa = fun.mfa();
-            let hash = mix_two(hash, mfa.arity, mfa.module.hash_value(), 1);
-            mix_one(hash, mfa.function.hash_value(), 14)
-        }
-        Kind::MatchContext(_) | Kind::Special(_) => hash,
+        Kind::Bits(bits) => phash2_bits(bits, hash, work),
+        _ => phash2_leaf(term, hash),
     }
 }
 
@@ -247,7 +307,17 @@ pub(crate) fn record_definition_hash(
     })
 }
 
+#[inline(always)]
 fn phash2_integer(value: i64, hash: u32) -> u32 {
+    if (0..1 << 27).contains(&value) {
+        mix_one(hash, value as u32, 1)
+    } else {
+        rarer_integer(value, hash)
+    }
+}
+
+/// The hash with a negative integer, or with one of more than 27 bits.
+fn rarer_integer(value: i64, hash: u32) -> u32 {
     if (-(1 << 27)..1 << 27).contains(&value) {
         let value = value as i32;
         let hash = if value < 0 { mix_one(hash, value.wrapping_neg() as u32, 1) } else { hash };

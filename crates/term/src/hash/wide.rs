@@ -6,7 +6,7 @@
 //! Parts of a term that OTP holds in a word are mixed where they stand; others wait, the last one
 //! in front. Nothing recurses on the native stack.
 
-use super::{byte_element, immediate_word, node_children};
+use super::{byte_element, immediate_word, little_endian, node_children};
 use crate::binary::Bits;
 use crate::release::{self, Release};
 use crate::stop;
@@ -346,11 +346,4 @@ fn first_word(word: u64) -> u64 {
 }
 fn second_word(word: u64) -> u64 {
     word.wrapping_mul(SECOND).rotate_left(33).wrapping_mul(FIRST)
-}
-
-/// Up to eight bytes as a word.
-fn little_endian(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(word)
 }
