@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
+use swarmrt_term::alloc::{ListBuilder, ListEnd};
 use swarmrt_term::binary::{SharedBytes, shared_bin};
 use swarmrt_term::{Alloc, Bits, Release, Subtag, Term, am, atom, bigint, stop};
 
@@ -200,6 +201,33 @@ impl<'a> Patterns<'a> {
         }
     }
 
+    /// Calls `found` with the position and length of each occurrence from `from` on, each behind
+    /// the one before; how many there are.
+    fn for_each(&self, text: &[u8], from: usize, mut found: impl FnMut(usize, usize)) -> usize {
+        let mut count = 0;
+        let mut next = |at: usize, len: usize| {
+            count += 1;
+            found(at, len);
+        };
+        match self {
+            Patterns::Byte(byte) => {
+                memchr::memchr_iter(*byte, &text[from..]).for_each(|at| next(from + at, 1));
+            }
+            Patterns::One(finder) => {
+                let len = finder.needle().len();
+                finder.find_iter(&text[from..]).for_each(|at| next(from + at, len));
+            }
+            _ => {
+                let mut from = from;
+                while let Some((at, len)) = self.find(text, from) {
+                    next(at, len);
+                    from = at + len;
+                }
+            }
+        }
+        count
+    }
+
     /// As [`find`](Self::find), where that cannot take long.
     ///
     /// # Errors
@@ -360,20 +388,9 @@ fn match_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifR
     })
 }
 
-fn all_matches(
-    p: &mut Process,
-    patterns: &Patterns<'_>,
-    text: &[u8],
-    start: usize,
-) -> Vec<(usize, usize)> {
-    let mut places = Vec::new();
-    let mut from = start;
-    while let Some((at, len)) = patterns.find(text, from) {
-        places.push((at, len));
-        from = at + len;
-    }
-    p.bump_reductions((text.len() - start) / BYTES_PER_REDUCTION + places.len() / 10);
-    places
+/// Reductions for a search in so many bytes that has found something so often.
+fn bump_for_all(p: &mut Process, bytes: usize, count: usize) {
+    p.bump_reductions(bytes / BYTES_PER_REDUCTION + count / 10);
 }
 
 #[bif("binary:matches/2")]
@@ -391,11 +408,13 @@ fn matches_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> Bi
     let patterns = patterns_of(p, pattern, end - start)?;
     long::run(p, am::BINARY, atom!("matches"), &[subject, pattern, options], |p| {
         check(end - start, QUICK_BYTES)?;
-        let places = all_matches(p, &patterns, &bytes[..end], start);
-        Ok(places.iter().rev().fold(Term::NIL, |list, &place| {
-            let pair = found(p, place);
-            p.cons(pair, list)
-        }))
+        let mut places = ListBuilder::default();
+        let count = patterns.for_each(&bytes[..end], start, |at, len| {
+            let place = found(p, (at, len));
+            places.push(p, place);
+        });
+        bump_for_all(p, end - start, count);
+        Ok(places.finish())
     })
 }
 
@@ -415,38 +434,60 @@ fn split(p: &mut Process, subject: Term, pattern: Term, options: Term) -> Result
     let bytes = binary_of(subject)?;
     let options = options_of(options, bytes.len(), true)?;
     let (start, end) = options.scope;
-    let places = if end == 0 && ignores_patterns(p) {
-        Vec::new()
+    let list = ListBuilder::default();
+    let mut parts = Parts { kept: list.end(), list, from: 0, trim_all: options.trim_all };
+    let count = if end == 0 && ignores_patterns(p) {
+        0
     } else if options.global {
         let patterns = patterns_of(p, pattern, end - start)?;
         check(end - start, QUICK_BYTES)?;
-        all_matches(p, &patterns, &bytes[..end], start)
+        let count =
+            patterns.for_each(&bytes[..end], start, |at, len| parts.add(p, subject, at, len));
+        bump_for_all(p, end - start, count);
+        count
     } else {
         let place = patterns_of(p, pattern, end - start)?.find_quickly(&bytes[..end], start)?;
         p.bump_reductions((place.map_or(end, |(at, _)| at) - start) / BYTES_PER_REDUCTION);
-        place.into_iter().collect()
+        place.into_iter().map(|(at, len)| parts.add(p, subject, at, len)).count()
     };
-    if places.is_empty() {
+    if count == 0 {
         let nothing = bytes.is_empty() && (options.trim || options.trim_all);
         return Ok(if nothing { Term::NIL } else { p.cons(subject, Term::NIL) });
     }
-    let mut parts = Vec::with_capacity(places.len() + 1);
-    let mut from = 0;
-    for (at, len) in places {
-        parts.push((from, at - from));
-        from = at + len;
+    parts.add(p, subject, bytes.len(), 0);
+    Ok(if options.trim { parts.trimmed() } else { parts.list.finish() })
+}
+
+/// The parts of a binary between what it is split at.
+struct Parts {
+    list: ListBuilder,
+    /// Where the list ends without the empty parts at its end.
+    kept: ListEnd,
+    /// Where the next part begins.
+    from: usize,
+    /// Whether empty parts are left out.
+    trim_all: bool,
+}
+
+impl Parts {
+    /// Adds the part that ends at `at`; the next one begins `len` bytes behind it.
+    fn add(&mut self, p: &mut Process, subject: Term, at: usize, len: usize) {
+        let part_len = at - self.from;
+        if part_len > 0 || !self.trim_all {
+            let part = part_of(p, subject, self.from, part_len);
+            self.list.push(p, part);
+        }
+        if part_len > 0 {
+            self.kept = self.list.end();
+        }
+        self.from = at + len;
     }
-    parts.push((from, bytes.len() - from));
-    if options.trim_all {
-        parts.retain(|&(_, len)| len > 0);
-    } else if options.trim {
-        let kept = parts.iter().rposition(|&(_, len)| len > 0).map_or(0, |last| last + 1);
-        parts.truncate(kept);
+
+    /// The parts without empty ones at the end.
+    fn trimmed(mut self) -> Term {
+        self.list.cut(self.kept);
+        self.list.finish()
     }
-    Ok(parts.iter().rev().fold(Term::NIL, |list, &(at, len)| {
-        let part = part_of(p, subject, at, len);
-        p.cons(part, list)
-    }))
 }
 
 #[bif("binary:at/2")]

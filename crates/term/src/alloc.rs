@@ -370,6 +370,63 @@ pub trait Alloc {
     }
 }
 
+/// A proper list that is built front to back, without knowing beforehand how long it becomes. It is
+/// finished before the next safepoint of the heap that its cells are in.
+pub struct ListBuilder {
+    first: Term,
+    /// The last cell; null while there is none.
+    last: *mut u64,
+}
+
+impl Default for ListBuilder {
+    fn default() -> Self {
+        ListBuilder { first: Term::NIL, last: std::ptr::null_mut() }
+    }
+}
+
+impl ListBuilder {
+    /// Adds an element at the end.
+    #[inline]
+    pub fn push<A: Alloc + ?Sized>(&mut self, alloc: &mut A, element: Term) {
+        let cell = alloc.alloc(2);
+        // SAFETY: `cell` has room for both words, and `last` is a cell of ours that has not moved.
+        unsafe {
+            *cell = element.raw();
+            *cell.add(1) = Term::NIL.raw();
+            match self.last.is_null() {
+                true => self.first = Term::from_cons_ptr(cell),
+                false => *self.last.add(1) = Term::from_cons_ptr(cell).raw(),
+            }
+        }
+        self.last = cell;
+    }
+
+    /// Where the list ends now.
+    #[inline]
+    pub fn end(&self) -> ListEnd {
+        ListEnd(self.last)
+    }
+
+    /// Leaves out what was pushed after the list ended there.
+    pub fn cut(&mut self, end: ListEnd) {
+        if end.0.is_null() {
+            *self = ListBuilder::default();
+        } else {
+            // SAFETY: it is one of our cells, which have not moved.
+            unsafe { *end.0.add(1) = Term::NIL.raw() };
+            self.last = end.0;
+        }
+    }
+
+    pub fn finish(self) -> Term {
+        self.first
+    }
+}
+
+/// A place in a list that a [`ListBuilder`] builds.
+#[derive(Clone, Copy)]
+pub struct ListEnd(*mut u64);
+
 /// Whether terms with this header are in the off-heap list of their heap: shared binaries and
 /// counted references.
 #[inline]
@@ -562,4 +619,30 @@ fn cells<A: Alloc + ?Sized>(
     // SAFETY: there is one cell at least.
     unsafe { *cell.sub(1) = tail.raw() };
     Term::from_cons_ptr(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_built_front_to_back_and_cut() {
+        let mut heap = FragmentHeap::new();
+        let numbers = |list: Term| -> Vec<i64> {
+            list.list_to_vec().expect("a proper list").iter().filter_map(|n| n.as_small()).collect()
+        };
+        let mut list = ListBuilder::default();
+        let before = list.end();
+        (1..=1000).for_each(|n| list.push(&mut heap, Term::small(n)));
+        let behind = list.end();
+        list.push(&mut heap, Term::small(0));
+        list.cut(behind);
+        list.push(&mut heap, Term::small(1001));
+        assert_eq!(numbers(list.finish()), (1..=1001).collect::<Vec<_>>());
+
+        let mut list = ListBuilder::default();
+        list.push(&mut heap, Term::small(1));
+        list.cut(before);
+        assert!(list.finish().is_nil(), "cut to where it began");
+    }
 }
