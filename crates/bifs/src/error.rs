@@ -47,9 +47,9 @@ fn nif_error(p: &Process, reason: Term) -> BifExit {
     const OTHERS: [&str; 3] = ["prim_socket", "prim_net", "erl_tracer"];
     let is_stub = reason == Term::atom(am::UNDEFINED) || reason == Term::atom(am::UNDEF);
     let is_missing = is_stub
-        && p.vm.code.located(p.ip as usize, None).is_some_and(|located| {
-            let module = located.mfa.module.name();
-            located.mfa.function != atom!("nif_error")
+        && p.vm.code.locate(p.ip as usize, |location| location.mfa).is_some_and(|mfa| {
+            let module = mfa.module.name();
+            mfa.function != atom!("nif_error")
                 && (OTHERS.contains(&module) || BIFS.iter().any(|entry| entry.module == module))
         });
     if is_missing { BifExit::WithoutTop(Term::atom(am::UNDEF)) } else { BifExit::Error(reason) }

@@ -135,7 +135,7 @@ pub(crate) fn change_traced(
 /// `{M, F, A, {File, Line}}` of the caller of a function that is being traced.
 pub(crate) fn caller_line(p: &mut Process) -> Term {
     let call = p.traced_caller().wrapping_sub(size_of::<swarmrt_beam::instr::Instr>());
-    let Some(located) = p.vm.code.located(call, None) else { return Term::atom(am::UNDEFINED) };
+    let Some(located) = p.vm.code.located(call) else { return Term::atom(am::UNDEFINED) };
     let source = match located.source {
         Some((file, line)) => {
             let file = p.string(&file);

@@ -25,9 +25,19 @@ thread_local! {
 }
 
 impl CodeServer {
-    /// What is at an address. `last` is the answer to the question before: file names are shared
-    /// with it.
-    pub fn located(&self, address: usize, last: Option<&Located>) -> Option<Located> {
+    /// What is at an address.
+    pub fn located(&self, address: usize) -> Option<Located> {
+        self.with_located(address, None, Located::clone)
+    }
+
+    /// What `look` makes of what is at an address. `file` is a name that the answer shares if it
+    /// is the same. `look` does not ask for other addresses.
+    pub fn with_located<R>(
+        &self,
+        address: usize,
+        file: Option<&Arc<str>>,
+        look: impl FnOnce(&Located) -> R,
+    ) -> Option<R> {
         let state = self.state();
         LOCATED.with_borrow_mut(|kept| {
             if kept.is_empty() {
@@ -38,26 +48,24 @@ impl CodeServer {
             if let Some((_, _, located)) =
                 set.iter().flatten().find(|(of, at, _)| *of == address && *at == state)
             {
-                return Some(located.clone());
+                return Some(look(located));
             }
             let located = self.locate(address, |location| {
                 let mfa = location.mfa;
-                let source = location.source.map(|(file, line)| {
-                    let name = if file.is_empty() {
+                let source = location.source.map(|(name, line)| {
+                    let name = if name.is_empty() {
                         format!("{}.erl", mfa.module.name())
                     } else {
-                        file.to_owned()
+                        name.to_owned()
                     };
-                    let same = last
-                        .and_then(|last| last.source.as_ref())
-                        .filter(|(last, _)| **last == *name);
-                    (same.map_or_else(|| name.into(), |(last, _)| last.clone()), line)
+                    let same = file.filter(|file| ***file == *name);
+                    (same.map_or_else(|| name.into(), Arc::clone), line)
                 });
                 Located { mfa, source }
             })?;
             set.swap(0, 1);
-            set[0] = Some((address, state, located.clone()));
-            Some(located)
+            let (_, _, located) = set[0].insert((address, state, located));
+            Some(look(located))
         })
     }
 }

@@ -11,6 +11,8 @@ use crate::signal;
 use smallvec::SmallVec;
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
+use swarmrt_heap::LiteralArea;
+use swarmrt_term::alloc::ListBuilder;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, map};
 
 /// Return addresses kept in a stack trace (OTP's default `backtrace_depth`).
@@ -47,11 +49,21 @@ pub enum Top<'a> {
     },
 }
 
-/// The module that explains the errors of a module's built-ins (`format_error/2`); `None` for
-/// natives of other modules.
-fn error_module(module: Atom) -> Option<Atom> {
-    static EXPLAINED: LazyLock<[(Atom, Atom); 15]> = LazyLock::new(|| {
-        [
+/// Who explains the errors of a module's built-ins.
+struct Explained {
+    module: Atom,
+    /// The module with the explanations (`format_error/2`).
+    by: Atom,
+    /// `[{error_info, #{module => By}}]`, a literal.
+    info: Term,
+}
+
+/// Who explains the errors of a module's built-ins; `None` for natives of other modules.
+fn error_module(module: Atom) -> Option<&'static Explained> {
+    /// The entries, and where their literals are.
+    static EXPLAINED: LazyLock<(Vec<Explained>, LiteralArea)> = LazyLock::new(|| {
+        let mut literals = LiteralArea::new();
+        let explained = [
             (am::ERLANG, am::ERL_ERTS_ERRORS),
             (atom!("ets"), am::ERL_STDLIB_ERRORS),
             (atom!("erts_internal"), am::ERL_ERTS_ERRORS),
@@ -67,9 +79,30 @@ fn error_module(module: Atom) -> Option<Atom> {
             (atom!("math"), am::ERL_STDLIB_ERRORS),
             (atom!("re"), am::ERL_STDLIB_ERRORS),
             (atom!("unicode"), am::ERL_STDLIB_ERRORS),
-        ]
+        ];
+        let explained = explained.map(|(module, by)| Explained {
+            module,
+            by,
+            info: info_of_error(&mut literals, &[(am::MODULE, Term::atom(by))]),
+        });
+        (explained.into(), literals)
     });
-    EXPLAINED.iter().find(|(name, _)| *name == module).map(|(_, explainer)| *explainer)
+    EXPLAINED.0.iter().find(|explained| explained.module == module)
+}
+
+/// `[{error_info, Map}]`, with these pairs.
+fn info_of_error(alloc: &mut impl Alloc, pairs: &[(Atom, Term)]) -> Term {
+    let pairs: SmallVec<[_; 2]> =
+        pairs.iter().map(|&(key, value)| (Term::atom(key), value)).collect();
+    let map = map::from_pairs(alloc, &pairs);
+    let info = alloc.tuple(&[Term::atom(am::ERROR_INFO), map]);
+    alloc.cons(info, Term::NIL)
+}
+
+/// A file, and its name as a list.
+struct NamedFile {
+    file: Arc<str>,
+    name: Term,
 }
 
 impl Process {
@@ -119,17 +152,13 @@ impl Process {
             Top::Bif { .. } if !explained => Term::NIL,
             Top::Bif { mfa, args, .. } => {
                 let args = self.list(args);
-                let mut info = Term::NIL;
-                if let Some(explainer) = error_module(mfa.module) {
-                    let module = (Term::atom(am::MODULE), Term::atom(explainer));
-                    let cause = cause.map(|cause| (Term::atom(am::CAUSE), cause));
-                    let map = match cause {
-                        Some(cause) => map::from_pairs(&mut self.heap, &[module, cause]),
-                        None => map::from_pairs(&mut self.heap, &[module]),
-                    };
-                    let explained = self.tuple(&[Term::atom(am::ERROR_INFO), map]);
-                    info = self.cons(explained, Term::NIL);
-                }
+                let info = error_module(mfa.module).map_or(Term::NIL, |explained| match cause {
+                    None => explained.info,
+                    Some(cause) => info_of_error(
+                        self,
+                        &[(am::MODULE, Term::atom(explained.by)), (am::CAUSE, cause)],
+                    ),
+                });
                 let entry =
                     self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), args, info]);
                 self.cons(entry, Term::NIL)
@@ -148,11 +177,8 @@ impl Process {
     }
 
     fn location_list(&mut self, address: usize, of: Option<Mfa>) -> Term {
-        let located = self
-            .vm
-            .code
-            .located(address, None)
-            .filter(|located| of.is_none_or(|of| of == located.mfa));
+        let located =
+            self.vm.code.located(address).filter(|located| of.is_none_or(|of| of == located.mfa));
         let Some((file, line)) = located.and_then(|located| located.source) else {
             return Term::NIL;
         };
@@ -184,27 +210,31 @@ impl Process {
 
     /// Calls `visit` with the return addresses on the stack, innermost first, until it says stop.
     /// One that stands there several times in a row is visited once, as in OTP.
+    #[inline]
     pub fn return_addresses(&self, mut visit: impl FnMut(usize) -> bool) {
         let mut at = self.heap.stop;
         let base = self.heap.stack_base();
         let mut last = 0;
         while at < base {
-            // SAFETY: between the stack pointer and its base.
-            let word = unsafe { *at };
-            if word & 0b111 == 0 && word != 0 {
-                // A return address names the cell after the call; the call itself is before it.
-                let call = if self.has_traced_frames {
-                    self.call_of_frame(at).unwrap_or(last)
-                } else {
-                    word as usize - size_of::<swarmrt_beam::instr::Instr>()
-                };
-                if call != last && !visit(call) {
-                    return;
-                }
-                last = call;
+            let place = at;
+            // SAFETY: between the stack pointer and its base; the next word is at most the base.
+            let word = unsafe {
+                at = at.add(1);
+                *place
+            };
+            if word & 0b111 != 0 || word == 0 {
+                continue;
             }
-            // SAFETY: `at` is below the base of the stack, so the next word is at most the base.
-            at = unsafe { at.add(1) };
+            // A return address names the cell after the call; the call itself is before it.
+            let call = if self.has_traced_frames {
+                self.call_of_frame(place).unwrap_or(last)
+            } else {
+                word as usize - size_of::<swarmrt_beam::instr::Instr>()
+            };
+            if call != last && !visit(call) {
+                return;
+            }
+            last = call;
         }
     }
 
@@ -247,44 +277,57 @@ impl Process {
     /// A raw trace in the form that programs see; anything else is returned as it is.
     pub fn readable_trace(&mut self, trace: Term) -> Term {
         let Some(raw) = trace.as_tuple().filter(|raw| raw.arity() == 3) else { return trace };
-        let mut entries = Vec::new();
+        let mut left = self.vm.backtrace_depth().max(1);
+        let mut entries = ListBuilder::default();
+        let mut first = raw.get(1);
+        while let Some(cell) = first.as_cons().filter(|_| left > 0) {
+            entries.push(self, cell.head());
+            (first, left) = (cell.tail(), left - 1);
+        }
         // Callers are often in the file of what they call: the entries share its name.
-        let mut last: Option<Located> = None;
-        let mut last_file = Term::NIL;
+        let mut last: Option<NamedFile> = None;
         let mut addresses = raw.get(2);
-        while let Some(cell) = addresses.as_cons() {
+        let vm = self.vm;
+        while let Some(cell) = addresses.as_cons().filter(|_| left > 0) {
             addresses = cell.tail();
             let Some(address) = cell.head().as_small() else { continue };
-            let Some(located) = self.vm.code.located(address as usize, last.as_ref()) else {
-                continue;
-            };
-            let place = match &located.source {
-                Some((file, line)) => {
-                    let is_last = last
-                        .as_ref()
-                        .and_then(|last| last.source.as_ref())
-                        .is_some_and(|(last, _)| Arc::ptr_eq(last, file));
-                    if !is_last {
-                        last_file = self.string(file);
-                    }
-                    self.place(last_file, *line)
-                }
-                None => Term::NIL,
-            };
-            let mfa = located.mfa;
-            let entry = self.tuple(&[
-                Term::atom(mfa.module),
-                Term::atom(mfa.function),
-                Term::small(i64::from(mfa.arity)),
-                place,
-            ]);
-            entries.push(entry);
-            last = Some(located);
+            let file = last.as_ref().map(|last| &last.file);
+            let entry = vm.code.with_located(address as usize, file, |located| {
+                self.trace_entry(located, last.as_ref())
+            });
+            let Some((entry, named)) = entry else { continue };
+            entries.push(self, entry);
+            left -= 1;
+            last = named.or(last);
         }
-        let mut first = raw.get(1).list_to_vec().unwrap_or_default();
-        first.append(&mut entries);
-        first.truncate(self.vm.backtrace_depth().max(1));
-        self.list(&first)
+        entries.finish()
+    }
+
+    /// The entry of a readable trace for a place, and its file if that is not the `last` one.
+    fn trace_entry(
+        &mut self,
+        located: &Located,
+        last: Option<&NamedFile>,
+    ) -> (Term, Option<NamedFile>) {
+        let mut named = None;
+        let place = match &located.source {
+            None => Term::NIL,
+            Some((file, line)) => {
+                let name = match last.filter(|last| Arc::ptr_eq(&last.file, file)) {
+                    Some(last) => last.name,
+                    None => {
+                        let name = self.string(file);
+                        named = Some(NamedFile { file: file.clone(), name });
+                        name
+                    }
+                };
+                self.place(name, *line)
+            }
+        };
+        let Mfa { module, function, arity } = located.mfa;
+        let arity = Term::small(i64::from(arity));
+        let entry = self.tuple(&[Term::atom(module), Term::atom(function), arity, place]);
+        (entry, named)
     }
 
     /// The callers of the function that is being entered, as a stack trace of at most `depth`
