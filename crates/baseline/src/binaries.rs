@@ -7,9 +7,12 @@ use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, dynasm};
 use swarmrt_beam::instr::{
     BinaryPlan, Dst, Instr, MatchPlan, MatchStep, SegmentKind, Src, stored_unit,
 };
-use swarmrt_engine::layout::{CONTEXT_END, CONTEXT_OFFSET, CONTEXT_ORIGINAL, HEADER, boxed};
+use swarmrt_engine::layout::{
+    CONTEXT_END, CONTEXT_OFFSET, CONTEXT_ORIGINAL, HEADER, LITERALS, boxed,
+};
 use swarmrt_engine::state::SCRATCH_WORDS;
-use swarmrt_term::binary::{heap_bin, shared_bin};
+use swarmrt_heap::LITERAL_BYTES_MAX;
+use swarmrt_term::binary::{SHARED_HEAD_BYTES, heap_bin, shared_bin, shared_head};
 use swarmrt_term::{Header, MatchContext, Subtag};
 
 /// Positions that an instruction moves to at once are within an offset of an address.
@@ -447,9 +450,64 @@ impl Emitter<'_> {
             dynasm!(self.ops ; .arch x64 ; shl r12, bits as i8 ; or r12, r10);
         }
         self.read_into(at, plan.segments[0].value, RBX);
-        self.word(R13, fields.iter().map(|&(bits, _)| u64::from(bits)).sum());
-        let is_own = plan.segments[0].kind == SegmentKind::PrivateAppend;
-        let append = if is_own { self.assists.append_own_word } else { self.assists.append_word };
-        self.assist_or(append as usize, other);
+        let bits = fields.iter().map(|&(bits, _)| bits).sum();
+        if plan.segments[0].kind == SegmentKind::PrivateAppend {
+            let done = self.label();
+            let slow = self.later(move |emitter| {
+                emitter.word(R13, u64::from(bits));
+                emitter.assist_or(emitter.assists.append_own_word as usize, other);
+                dynasm!(emitter.ops ; .arch x64 ; jmp =>done);
+            });
+            self.lengthen(bits, slow);
+            dynasm!(self.ops ; .arch x64 ; =>done);
+        } else {
+            self.word(R13, u64::from(bits));
+            self.assist_or(self.assists.append_word as usize, other);
+        }
+    }
+    /// `rax` becomes the binary in `rbx`, whose buffer nothing else refers to, with the lowest
+    /// `bits` of `r12` behind it; to `slow` where it is no binary of whole bytes or its buffer has
+    /// no room for a word. `rbx` and `r12` are left as they are.
+    fn lengthen(&mut self, bits: u32, slow: DynamicLabel) {
+        let header = Header::new(Subtag::SharedBin, shared_bin::WORDS - 1).0 as i32;
+        self.require_boxed(RBX, slow);
+        dynasm!(self.ops ; .arch x64
+            ; cmp QWORD [BYTE rbx + HEADER], header
+            ; jne =>slow
+            ; mov r10, rbx
+            ; sub r10, [r15 + LITERALS]
+        );
+        self.word(R11, LITERAL_BYTES_MAX as u64);
+        dynasm!(self.ops ; .arch x64
+            ; cmp r10, r11
+            ; jb =>slow
+            ; mov rax, [rbx + boxed(shared_bin::BIT_SIZE)]
+            ; mov r10, [rbx + boxed(shared_bin::SHARED)]
+            ; mov r11, [rbx + boxed(shared_bin::DATA_PTR)]
+            ; test al, 7
+            ; jnz =>slow
+            // All of the buffer that is in use, from its first byte on, by this binary alone.
+            ; cmp rax, [r10 + shared_head::USED_BITS as i32]
+            ; jne =>slow
+            ; cmp QWORD [r10 + shared_head::REFERENCES as i32], 1
+            ; jne =>slow
+            ; lea r13, [r10 + SHARED_HEAD_BYTES as i32]
+            ; cmp r11, r13
+            ; jne =>slow
+            ; mov r13, rax
+            ; shr r13, 3
+            ; add r11, r13
+            ; add r13, 8
+            ; cmp r13, [r10 + shared_head::CAPACITY as i32]
+            ; ja =>slow
+            ; mov r13, r12
+            ; shl r13, 64 - bits as i8
+            ; bswap r13
+            ; mov [r11], r13
+            ; add rax, bits as i32
+            ; mov [r10 + shared_head::USED_BITS as i32], rax
+            ; mov [rbx + boxed(shared_bin::BIT_SIZE)], rax
+            ; mov rax, rbx
+        );
     }
 }
