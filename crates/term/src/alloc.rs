@@ -393,9 +393,10 @@ impl ListBuilder {
         unsafe {
             *cell = element.raw();
             *cell.add(1) = Term::NIL.raw();
-            match self.last.is_null() {
-                true => self.first = Term::from_cons_ptr(cell),
-                false => *self.last.add(1) = Term::from_cons_ptr(cell).raw(),
+            if self.last.is_null() {
+                self.first = Term::from_cons_ptr(cell);
+            } else {
+                *self.last.add(1) = Term::from_cons_ptr(cell).raw();
             }
         }
         self.last = cell;
