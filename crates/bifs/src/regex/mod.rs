@@ -6,6 +6,7 @@
 
 mod errors;
 mod pcre;
+mod subject;
 
 use crate::args::{binary_of, iodata_all, iodata_bytes, list_of};
 use crate::binary_module::part_of;
@@ -18,8 +19,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use subject::Caller;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
-use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Bits, Mfa, Release, Term, am, atom};
 
 /// Expressions kept compiled; when there are more all are forgotten.
 const KEPT_MAX: usize = 4096;
@@ -397,14 +399,25 @@ fn inspect(p: &mut Process, pattern: Term, item: Term) -> BifResult {
     Ok(p.tuple(&[item, names]))
 }
 
+/// How a search begins.
+#[derive(Clone, Copy)]
+enum Start {
+    /// It has not been checked yet that the subject is UTF-8, if it has to be: that takes turns.
+    Unchecked(Caller),
+    /// It has been checked.
+    Checked,
+    /// On a dirty scheduler, where it may take its time.
+    Long { checked: bool },
+}
+
 #[bif("re:run/2")]
 fn run_2(p: &mut Process, subject: Term, expression: Term) -> BifResult {
-    run(p, subject, expression, Term::NIL, true, false)
+    run(p, subject, expression, Term::NIL, Start::Unchecked(Caller::Run2))
 }
 
 #[bif("re:run/3")]
 fn run_3(p: &mut Process, subject: Term, expression: Term, options: Term) -> BifResult {
-    run(p, subject, expression, options, true, false)
+    run(p, subject, expression, options, Start::Unchecked(Caller::Run3))
 }
 
 #[bif("re:internal_run/4")]
@@ -416,7 +429,8 @@ fn internal_run(
     first: Term,
 ) -> BifResult {
     let first = first.as_bool().ok_or(BifExit::BADARG)?;
-    run(p, subject, expression, options, first, false)
+    let start = if first { Start::Unchecked(Caller::InternalRun4) } else { Start::Checked };
+    run(p, subject, expression, options, start)
 }
 
 /// A match that takes long, begun once more where that disturbs nobody.
@@ -429,23 +443,15 @@ fn internal_long_run(
     first: Term,
 ) -> BifResult {
     let first = first.as_bool().ok_or(BifExit::BADARG)?;
-    run(p, subject, expression, options, first, true)
+    run(p, subject, expression, options, Start::Long { checked: !first })
 }
 
-/// `first`: the subject has not been checked to be UTF-8 yet. `long`: may take its time.
-fn run(
-    p: &mut Process,
-    subject: Term,
-    expression: Term,
-    list: Term,
-    first: bool,
-    long: bool,
-) -> BifResult {
+fn run(p: &mut Process, subject: Term, expression: Term, list: Term, start: Start) -> BifResult {
     let mut options = Options::parse(list)?;
     if options.export {
         return Err(BifExit::Caused(atom!("badopt")));
     }
-    if !first {
+    if matches!(start, Start::Checked | Start::Long { checked: true }) {
         options.matching |= match_options::NO_UTF_CHECK;
     }
     let as_lists = options.capture.is_some_and(|(_, kind)| kind == Term::atom(atom!("list")));
@@ -503,14 +509,7 @@ fn run(
             text.then_some((&options, &*key)),
         );
     }
-    run_once(
-        p,
-        subject,
-        &kept.code,
-        &options,
-        long,
-        &[subject, expression, list, Term::bool(first)],
-    )
+    run_once(p, &kept.code, options, start, [subject, expression, list])
 }
 
 /// All matches are collected by `re.erl`. `text`: what the expression was compiled from text with.
@@ -533,15 +532,24 @@ fn run_globally(
 
 fn run_once(
     p: &mut Process,
-    subject: Term,
     code: &Code,
-    options: &Options,
-    long: bool,
-    args: &[Term; 4],
+    mut options: Options,
+    start: Start,
+    args: [Term; 3],
 ) -> BifResult {
+    let [subject, expression, list] = args;
     let wanted = options.capture.map_or(Ok(WantedCaptures::DEFAULT), |(values, kind)| {
         WantedCaptures::parse(values, kind, code)
     })?;
+    if let Start::Unchecked(caller) = start
+        && code.is_utf
+        && subject.as_bits().is_some_and(Bits::is_binary)
+    {
+        subject::check(p, args, options.offset, code, caller)?;
+        options.matching |= match_options::NO_UTF_CHECK;
+    }
+    let first = options.matching & match_options::NO_UTF_CHECK == 0;
+    let args = &[subject, expression, list, Term::bool(first)];
     let bytes = match subject.as_bits() {
         Some(bits) if bits.is_binary() => bits.to_bytes(),
         _ => match iodata_bytes(subject, QUICK_SUBJECT_BYTES) {
@@ -551,7 +559,7 @@ fn run_once(
         },
     };
     let mut limits = options.limits;
-    let quick = !long && !limits.exact;
+    let quick = !matches!(start, Start::Long { .. }) && !limits.exact;
     if quick {
         if bytes.len() > QUICK_SUBJECT_BYTES {
             return trap(p, atom!("internal_long_run"), args);

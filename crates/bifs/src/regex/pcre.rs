@@ -151,6 +151,10 @@ pub struct Code {
     /// By the option, or by what the expression begins with, as `(*CRLF)`.
     pub newline: u8,
     pub bsr: u8,
+    /// Subjects have to be UTF-8: by the option, or by what the expression begins with.
+    pub is_utf: bool,
+    /// Characters that it may look at ahead of where a search starts.
+    pub looks_behind: u32,
     /// The named groups, by name; a name may stand for several.
     pub names: Vec<(Vec<u8>, u32)>,
 }
@@ -232,10 +236,20 @@ impl Code {
             // SAFETY: the code is ours alone. Where it cannot be done the code is interpreted.
             unsafe { sys::pcre2_jit_compile_8(raw, sys::PCRE2_JIT_COMPLETE) };
         }
-        let mut result = Code { raw, captures: 0, newline: 0, bsr: 0, names: Vec::new() };
+        let mut result = Code {
+            raw,
+            captures: 0,
+            newline: 0,
+            bsr: 0,
+            is_utf: false,
+            looks_behind: 0,
+            names: Vec::new(),
+        };
         result.captures = result.info_u32(sys::PCRE2_INFO_CAPTURECOUNT);
         result.newline = result.info_u32(sys::PCRE2_INFO_NEWLINE) as u8;
         result.bsr = result.info_u32(sys::PCRE2_INFO_BSR) as u8;
+        result.is_utf = result.info_u32(sys::PCRE2_INFO_ALLOPTIONS) & compile_options::UTF != 0;
+        result.looks_behind = result.info_u32(sys::PCRE2_INFO_MAXLOOKBEHIND);
         result.names = result.read_names();
         Ok(result)
     }
@@ -360,8 +374,7 @@ impl Code {
             scratch.make_room(self.captures + 1);
             let interpreted = if limits.exact { sys::PCRE2_NO_JIT } else { 0 };
             // SAFETY: code, memory and context are valid; the subject is as long as its length
-            // says. That it is UTF-8 where that matters PCRE checks itself, or the caller has had
-            // it checked before.
+            // says. That it is UTF-8 where that matters PCRE checks itself, or `subject::check` has.
             unsafe {
                 sys::pcre2_set_match_limit_8(
                     scratch.context,
