@@ -10,7 +10,7 @@ use std::sync::Arc;
 use swarmrt_heap::visit::each_within;
 use swarmrt_machine::process::links::Watched;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, signal};
-use swarmrt_term::{Alloc, Atom, FunIdentity, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Fun, FunIdentity, Term, am, atom};
 
 // ---- Asking every process ----
 
@@ -103,9 +103,23 @@ fn each_shared(vm: &'static Vm, mut visit: impl FnMut(Referrer, &'static str, Te
 
 /// How many funs have this entry, wherever they are.
 pub(crate) fn funs(p: &mut Process, entry: *const FunIdentity) -> Result<usize, BifExit> {
+    count_funs(p, entry, |_| true)
+}
+
+/// How many of them have a holder of the entry of their own.
+pub(crate) fn own_holders(p: &mut Process, entry: *const FunIdentity) -> Result<usize, BifExit> {
+    count_funs(p, entry, Fun::has_own_holder)
+}
+
+fn count_funs(
+    p: &mut Process,
+    entry: *const FunIdentity,
+    counts: fn(Fun) -> bool,
+) -> Result<usize, BifExit> {
     let entry = entry.addr();
-    let is_one =
-        move |term: Term| term.as_local_fun().is_some_and(|fun| fun.entry_ptr().addr() == entry);
+    let is_one = move |term: Term| {
+        term.as_local_fun().is_some_and(|fun| fun.entry_ptr().addr() == entry && counts(fun))
+    };
     let found = gather(p, move |process| {
         let mut count = 0;
         each_of_process(process, |term| count += usize::from(is_one(term)));

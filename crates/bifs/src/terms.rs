@@ -220,10 +220,14 @@ fn fun_info(p: &mut Process, fun: Term, item: Term) -> BifResult {
                 let own = usize::from(!FunEntry::of(fun.entry_ptr()).entry().is_null());
                 Term::small((funs + own) as i64)
             }
-            // Until OTP 28, OTP counts what refers to a fun's entry, which funs do not do by
-            // themselves then.
             "refc" if release::current() >= Release::R29 => Term::small(1),
-            "refc" => Term::small(i64::from(!FunEntry::of(fun.entry_ptr()).entry().is_null()) + 1),
+            // The list of entries has it, what all funs of the module's code share holds it, and
+            // so does each fun that came into a table or out of the external format.
+            "refc" => {
+                let own = census::own_holders(p, fun.entry_ptr())?;
+                let is_loaded = !FunEntry::of(fun.entry_ptr()).entry().is_null();
+                Term::small((1 + usize::from(is_loaded) + own) as i64)
+            }
             _ => return Err(BifExit::BADARG),
         }
     };

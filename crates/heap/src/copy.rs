@@ -13,7 +13,7 @@ use swarmrt_term::binary::{
     Bits, HEAP_BIN_BYTES_MAX, SharedBytes, copy_bits, heap_bin, shared_bin,
 };
 use swarmrt_term::usage::HEAPS;
-use swarmrt_term::{Alloc, Header, Subtag, Term, stop};
+use swarmrt_term::{Alloc, Fun, Header, Subtag, Term, stop};
 
 /// Which literals a copy shares with its source (none that is about to be freed), and how many of
 /// its words keep no sharing within the term. [`Sharing::size`] and [`Sharing::copy`] of one term
@@ -65,6 +65,11 @@ impl Sharing {
         let address = term.raw() as usize;
         self.literals.contains(&address)
             && self.leaving.as_ref().is_none_or(|leaving| !leaving.contains(address))
+    }
+    /// Whether literals are copied, too.
+    #[inline(always)]
+    fn is_none(&self) -> bool {
+        self.literals.is_empty()
     }
     /// The words that [`Sharing::copy`] will take.
     pub fn size(&self, term: Term) -> usize {
@@ -238,6 +243,9 @@ fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, sharing: &Sharing) -> Term {
                 if is_off_heap(header) {
                     gain_reference(copy, to);
                     break;
+                }
+                if header.has(Subtag::Fun) && sharing.is_none() {
+                    *copy.add(Fun::MAKER_WORD) |= Fun::OWN_HOLDER;
                 }
                 for index in header.raw_words() + 1..=words {
                     if Term::from_raw(*copy.add(index)).is_pointer() {

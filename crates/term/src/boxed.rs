@@ -302,6 +302,12 @@ boxed_view!(
 impl Fun {
     /// Words before the free variables, header included.
     pub const FREE_START: usize = 3;
+    /// The word with the arity, the maker and [`Self::OWN_HOLDER`].
+    pub const MAKER_WORD: usize = 2;
+    /// Set where the fun has a holder of its entry of its own, as OTP 26 to 28 count them: what
+    /// code makes shares its module's, as its copies in messages do. A fun that is decoded, or
+    /// copied with its literals (into a table), has its own, and so have copies of it.
+    pub const OWN_HOLDER: u64 = 1 << 63;
     /// Address of the machine's fun entry, of which the identity is the first field.
     #[inline(always)]
     pub fn entry_ptr(self) -> *const FunIdentity {
@@ -316,11 +322,15 @@ impl Fun {
     /// Arguments that a call passes, free variables not counted.
     #[inline(always)]
     pub fn arity(self) -> u32 {
-        (self.word(2) & 0xff) as u32
+        (self.word(Self::MAKER_WORD) & 0xff) as u32
     }
     /// The process that counts as its maker: from OTP 27 on `init`, the first one.
     pub fn creator(self) -> Creator {
-        Creator::unpack(self.word(2) >> 8)
+        Creator::unpack((self.word(Self::MAKER_WORD) & !Self::OWN_HOLDER) >> 8)
+    }
+    /// See [`Self::OWN_HOLDER`].
+    pub fn has_own_holder(self) -> bool {
+        self.word(Self::MAKER_WORD) & Self::OWN_HOLDER != 0
     }
     /// The values of the free variables, in the order that the function takes them behind its
     /// arguments.

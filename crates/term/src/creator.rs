@@ -1,6 +1,6 @@
-//! The process that made a fun, as the fun keeps it: in 56 bits that the collector does not look at.
+//! The process that made a fun, as the fun keeps it: in 55 bits that the collector does not look at.
 //!
-//! Bit 55 tells processes of this node from others. The former have their number in the lower bits.
+//! Bit 54 tells processes of this node from others. The former have their number in the lower bits.
 //! The latter have, from the highest: which node it is, by its place in a table of this file; the
 //! serial; the number. From OTP 27 on a fun names `init` for its maker, so the table stays empty.
 
@@ -11,12 +11,12 @@ use crate::word::{Subtag, Term};
 use std::collections::HashMap;
 use std::sync::{LazyLock, PoisonError, RwLock};
 
-const REMOTE: u64 = 1 << 55;
-const NODE_BITS: u32 = 14;
+const REMOTE: u64 = 1 << 54;
+const NODE_BITS: u32 = 13;
 const SERIAL_BITS: u32 = 13;
 const NUMBER_BITS: u32 = 28;
 
-const _: () = assert!(NODE_BITS + SERIAL_BITS + NUMBER_BITS == 55);
+const _: () = assert!(NODE_BITS + SERIAL_BITS + NUMBER_BITS == 54);
 
 /// The maker of a fun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,7 +133,7 @@ mod tests {
             Creator::Elsewhere { node: node("c@b", 7), number: 1, serial: 1 },
         ] {
             assert_eq!(Creator::unpack(maker.pack()), maker);
-            assert_eq!(maker.pack() >> 56, 0);
+            assert_eq!(maker.pack() >> 55, 0, "the fun's own bit stays clear");
         }
         for (number, serial) in [(1 << 28, 0), (0, 1 << 13)] {
             let maker = Creator::Elsewhere { node: node("a@b", 7), number, serial };

@@ -604,7 +604,8 @@ pub enum Subtag {
     BigNeg = 3,
     /// \[f64 bits\]
     Float = 4,
-    /// \[fun entry pointer\] \[arity | creator's pid number << 8\] free variable…
+    /// \[fun entry pointer\] \[arity | [creator](crate::creator) << 8 | own holder << 63\] free
+    /// variable…
     Fun = 5,
     /// \[export pointer\]
     ExportFun = 6,

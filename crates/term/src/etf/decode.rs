@@ -9,7 +9,7 @@ use crate::alloc::Alloc;
 use crate::atom::{Atom, AtomError};
 use crate::bigint::bits_max;
 use crate::binary::SharedBytes;
-use crate::boxed::FunIdentity;
+use crate::boxed::{Fun, FunIdentity};
 use crate::creator::Creator;
 use crate::map;
 use crate::node::{NodeInfo, PidData, pid_data, port_of_number};
@@ -269,7 +269,10 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
             }
             Container::Fun { identity, arity } => {
                 let creator = Creator::of(parts[0]).pack();
-                self.alloc.fun(identity, u32::from(arity), creator, &parts[1..])
+                let fun = self.alloc.fun(identity, u32::from(arity), creator, &parts[1..]);
+                // SAFETY: the word has just been written.
+                unsafe { *fun.boxed_ptr().add(Fun::MAKER_WORD) |= Fun::OWN_HOLDER };
+                fun
             }
         };
         self.values.truncate(start);
