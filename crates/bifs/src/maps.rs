@@ -294,16 +294,17 @@ fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifRes
 }
 
 /// `erts_debug:map_info/1`: what the trie of a large map is made of.
-#[bif("erts_debug:map_info/1", since = 27)]
+#[bif("erts_debug:map_info/1")]
 fn map_info(p: &mut Process, map: Term) -> BifResult {
-    /// OTP has one level for what collides there. Here such pairs may be deeper, and are counted
-    /// with it.
-    const LEVELS: usize = 18;
     check(p, map)?;
     let shape = map::shape(map.as_hash_map().ok_or(BifExit::BADARG)?);
-    let mut by_level = [0; LEVELS];
+    // From OTP 27 on, it has one level for what collides below the others. Here such pairs may be
+    // deeper, and are counted with it.
+    let has_collisions = p.vm.release() >= Release::R27;
+    let mut by_level = vec![0; if has_collisions { 18 } else { 16 }];
+    let lowest = by_level.len() - 1;
     for (level, count) in shape.pairs.iter().enumerate() {
-        by_level[level.min(LEVELS - 1)] += count;
+        by_level[level.min(lowest)] += count;
     }
     let number = |count: usize| Term::small(count as i64);
     let counted = |p: &mut Process, name: Atom, counts: &[usize]| {
@@ -311,12 +312,14 @@ fn map_info(p: &mut Process, map: Term) -> BifResult {
         let numbers = p.tuple(&numbers);
         p.tuple(&[Term::atom(name), number(counts.iter().sum()), numbers])
     };
-    let items = [
+    let mut items = vec![
         p.tuple(&[Term::atom(atom!("depth")), number(shape.depth)]),
         p.tuple(&[Term::atom(atom!("arrays")), number(shape.full_roots), Term::NIL]),
-        counted(p, atom!("collisions"), &[0; 16]),
-        counted(p, atom!("bitmaps"), &shape.nodes),
-        counted(p, atom!("leafs"), &by_level),
     ];
+    if has_collisions {
+        items.push(counted(p, atom!("collisions"), &[0; 16]));
+    }
+    items.push(counted(p, atom!("bitmaps"), &shape.nodes));
+    items.push(counted(p, atom!("leafs"), &by_level));
     Ok(p.list(&items))
 }

@@ -3,6 +3,7 @@
 
 use crate::process::{MonitorOptions, monitor_ref};
 use swarmrt_machine::process::links::{Monitor, Tag, Watched};
+use swarmrt_machine::vm::NameRefused;
 use swarmrt_machine::{BifExit, BifResult, Process, signal};
 use swarmrt_term::{Alloc, Atom, Term, am};
 
@@ -70,17 +71,15 @@ pub fn demonitor_port(p: &mut Process, port: u64, reference: u64) {
     }
 }
 
-/// `register(Name, Port)`; `false` when the name is taken, or the port is closed or has a name.
-pub fn register_port(p: &mut Process, name: Atom, port: Term) -> bool {
-    let Some(ports) = p.vm.ports() else { return false };
-    if !p.vm.names.register(name, port) {
-        return false;
-    }
+/// `register(Name, Port)`.
+pub fn register_port(p: &mut Process, name: Atom, port: Term) -> Result<(), NameRefused> {
+    let ports = p.vm.ports().ok_or(NameRefused::Closed)?;
+    p.vm.names.register(name, port)?;
     if !ports.set_name(p.vm, port, Some(name)) {
         p.vm.names.unregister(name);
-        return false;
+        return Err(NameRefused::Closed);
     }
-    true
+    Ok(())
 }
 
 /// The port has lost its name; the register of names has forgotten it already.

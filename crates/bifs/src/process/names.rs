@@ -1,32 +1,38 @@
 //! Registered names.
 
 use super::{TRUE, as_name};
+use swarmrt_machine::vm::NameRefused;
 use swarmrt_machine::{BifExit, BifResult, Process, bif, signal};
-use swarmrt_term::{Alloc, Term, am};
+use swarmrt_term::{Alloc, Term, am, atom};
+
+/// Why a name is not given, as the explanation of the error has it.
+fn refused(why: NameRefused) -> BifExit {
+    BifExit::Caused(match why {
+        NameRefused::Taken | NameRefused::Closed => am::NONE,
+        NameRefused::HasName => atom!("registered_name"),
+    })
+}
 
 #[bif("erlang:register/2")]
 fn register(p: &mut Process, name: Term, object: Term) -> BifResult {
-    let name = as_name(name).ok_or(BifExit::BADARG)?;
+    const NOT_EXPLAINED: BifExit = BifExit::Caused(am::NONE);
+    let name = as_name(name).ok_or(NOT_EXPLAINED)?;
     if object.is_port() {
-        return if crate::ports::register_port(p, name, object) {
-            Ok(TRUE)
-        } else {
-            Err(BifExit::BADARG)
-        };
+        crate::ports::register_port(p, name, object).map_err(refused)?;
+        return Ok(TRUE);
     }
-    let pid = object.as_pid().ok_or(BifExit::BADARG)?;
+    let pid = object.as_pid().ok_or(NOT_EXPLAINED)?;
     let vm = p.vm;
     if pid == p.id() {
-        if p.registered.is_some() || !vm.names.register(name, object) {
-            return Err(BifExit::BADARG);
-        }
+        vm.names.register(name, object).map_err(refused)?;
         p.registered = Some(name);
         p.trace_procs("register", Term::atom(name));
         return Ok(TRUE);
     }
-    if vm.processes.get(pid).is_none() || !vm.names.register(name, object) {
-        return Err(BifExit::BADARG);
+    if vm.processes.get(pid).is_none() {
+        return Err(BifExit::Caused(atom!("notalive")));
     }
+    vm.names.register(name, object).map_err(refused)?;
     signal::send_call(
         vm,
         pid,

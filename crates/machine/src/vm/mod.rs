@@ -47,6 +47,17 @@ pub struct Names {
     table: RwLock<NameTable>,
 }
 
+/// Why a pid or port does not get a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NameRefused {
+    /// Another one has it.
+    Taken,
+    /// It has a name already.
+    HasName,
+    /// The port is closed.
+    Closed,
+}
+
 #[derive(Default)]
 struct NameTable {
     objects: AtomMap<Term>,
@@ -67,14 +78,21 @@ impl Names {
     pub fn whereis(&self, name: Atom) -> Option<Term> {
         self.table.read().objects.get(&name).copied()
     }
-    /// Registers a local pid or port. `false` when the name is taken or the object has another one.
-    pub fn register(&self, name: Atom, object: Term) -> bool {
+    /// Registers a local pid or port.
+    ///
+    /// # Errors
+    /// The name is taken, or the object has another one.
+    pub fn register(&self, name: Atom, object: Term) -> Result<(), NameRefused> {
         let mut table = self.table.write();
-        if table.objects.contains_key(&name) || !table.named.insert(object.raw()) {
-            return false;
+        if table.named.contains(&object.raw()) {
+            return Err(NameRefused::HasName);
         }
+        if table.objects.contains_key(&name) {
+            return Err(NameRefused::Taken);
+        }
+        table.named.insert(object.raw());
         table.objects.insert(name, object);
-        true
+        Ok(())
     }
     /// Frees a name. Returns the pid or port that had it.
     pub fn unregister(&self, name: Atom) -> Option<Term> {
