@@ -112,6 +112,8 @@ pub enum Problem {
     EmptyType,
     #[error("the definition of a native record is malformed")]
     MalformedRecord,
+    #[error("an entry of the debug information is malformed")]
+    MalformedDebugInfo,
     #[error("code of format {0}, only format 0 is known")]
     CodeFormat(u32),
     #[error(

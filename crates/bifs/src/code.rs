@@ -2,12 +2,13 @@
 
 use crate::process::wait_for_schedulers;
 use std::sync::Arc;
-use swarmrt_beam::file::{BeamFile, decompressed};
+use swarmrt_beam::file::{BeamFile, DebugFrame, decompressed};
+use swarmrt_machine::code::debug::{Called, Place, ValuePlace};
 use swarmrt_machine::code::{HasOldVersion, ModuleCode, Prepared};
 use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::etf::{self, DecodeOptions};
-use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am};
+use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am, atom, map};
 
 /// Modules between `prepare_loading` and `finish_loading`.
 type Waiting = Resources<ModuleCode>;
@@ -454,11 +455,56 @@ fn reset_coverage(_p: &mut Process, _module: Term) -> BifResult {
     Err(BifExit::BADARG)
 }
 
-/// No module is loaded with debug information for `erl_debugger`.
+/// `[{Line, #{frame_size := Words | none | entry, vars := [{Name, Place}], calls := [Function]}}]`;
+/// `none` where the module's file has no debug information.
 #[bif("code:get_debug_info/1", since = 28)]
 fn get_debug_info(p: &mut Process, module: Term) -> BifResult {
-    let name = module_name(module)?;
-    p.vm.code.current(name).map(|_| Term::atom(am::NONE)).ok_or(BifExit::BADARG)
+    let module = p.vm.code.current(module_name(module)?).ok_or(BifExit::BADARG)?;
+    let Some(debug) = &module.debug else { return Ok(Term::atom(am::NONE)) };
+    let mut list = Term::NIL;
+    for place in debug.places.iter().rev() {
+        let Some(line) = place.line else { continue };
+        let known = debug_place(p, place);
+        let item = p.tuple(&[Term::small(line.into()), known]);
+        list = p.cons(item, list);
+    }
+    Ok(list)
+}
+
+fn debug_place(p: &mut Process, place: &Place) -> Term {
+    let frame = match place.frame {
+        DebugFrame::None => Term::atom(am::NONE),
+        DebugFrame::Entry => Term::atom(atom!("entry")),
+        DebugFrame::Words(words) => Term::small(words.into()),
+    };
+    let variables: Vec<Term> = place
+        .variables
+        .iter()
+        .map(|&(name, value)| {
+            let (kind, value) = match value {
+                ValuePlace::X(number) => (atom!("x"), Term::small(number.into())),
+                ValuePlace::Y(number) => (atom!("y"), Term::small(number.into())),
+                ValuePlace::Value(value) => (atom!("value"), value),
+            };
+            let value = p.tuple(&[Term::atom(kind), value]);
+            p.tuple(&[name, value])
+        })
+        .collect();
+    let calls: Vec<Term> = place
+        .calls
+        .iter()
+        .map(|&call| match call {
+            Called::Remote(module, name, arity) => {
+                p.tuple(&[module, name, Term::small(arity.into())])
+            }
+            Called::Local(name, arity) => p.tuple(&[name, Term::small(arity.into())]),
+            Called::Variable(name) => name,
+        })
+        .collect();
+    let (variables, calls) = (p.list(&variables), p.list(&calls));
+    let pairs = [(atom!("frame_size"), frame), (atom!("vars"), variables), (atom!("calls"), calls)]
+        .map(|(key, value)| (Term::atom(key), value));
+    map::from_pairs(&mut p.heap, &pairs)
 }
 
 #[bif("erl_debugger:supported/0", since = 28)]

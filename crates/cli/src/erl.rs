@@ -46,8 +46,8 @@ impl Parsed {
             "+t" => self.atoms = Some(flag.number()),
             "+V" => self.version = true,
             // Asked for by flag, and answered by the machine.
-            "+C" | "+c" | "+pad" | "+pc" | "+W" | "+zhft" | "+zdbbl" | "+hmqd" | "+hms"
-            | "+hmbs" | "+hmax" | "+hmaxk" | "+hmaxel" | "+hmaxib" => {
+            "+C" | "+c" | "+D" | "+Dibpl" | "+pad" | "+pc" | "+W" | "+zhft" | "+zdbbl"
+            | "+hmqd" | "+hms" | "+hmbs" | "+hmax" | "+hmaxk" | "+hmaxel" | "+hmaxib" => {
                 self.flags.push((flag.name.to_owned(), flag.value.to_owned()));
             }
             _ => {}

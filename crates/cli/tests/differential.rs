@@ -94,19 +94,25 @@ fn is_one_of(path: &Path, names: &[&str]) -> bool {
 struct Case {
     module: String,
     folder: PathBuf,
+    /// Flags of the emulator, from a line `%% flags: +D` of the source.
+    flags: Vec<String>,
 }
 
 impl Case {
     fn of(path: &Path) -> Case {
         let module = path.file_stem().expect("has a name").to_string_lossy().into_owned();
-        Case { folder: common::kept_oracle(&module, &[path]), module }
+        let source = std::fs::read_to_string(path).expect("the program can be read");
+        let flags = source.lines().find_map(|line| line.strip_prefix("%% flags: "));
+        let flags = flags.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        Case { folder: common::kept_oracle(&module, &[path]), module, flags }
     }
 
     /// What a machine prints for the program.
     fn run(&self, command: &mut Command, beams: &Path) -> String {
         let start = format!("{}:main(), halt().", self.module);
-        let output =
-            common::run(command.args(["-noshell", "-pa"]).arg(beams).arg("-eval").arg(start));
+        let output = common::run(
+            command.args(&self.flags).args(["-noshell", "-pa"]).arg(beams).arg("-eval").arg(start),
+        );
         normalised(&format!(
             "{}{}{}",
             String::from_utf8_lossy(&output.stdout),

@@ -4,6 +4,7 @@
 //! allocated, so memory stays proportional to the input (for compressed parts: to a fixed bound).
 //! Indexes of atoms, labels, literals and types are checked against their tables.
 
+mod debug;
 pub(crate) mod reader;
 mod tables;
 
@@ -13,6 +14,7 @@ use std::ops::Range;
 
 use md5::{Digest, Md5};
 
+pub use self::debug::{DebugCall, DebugFrame, DebugPlace};
 use self::reader::Reader;
 use crate::decode::TableSizes;
 pub use crate::decode::{AllocKind, Args, Code, CodeReader, Op, Operand};
@@ -40,6 +42,8 @@ pub struct BeamFile {
     pub lines: Option<LineTable>,
     /// The native records that the module defines (OTP 29).
     pub records: Vec<RecordDef>,
+    /// What is known of the places of `debug_line` instructions (OTP 28); `None` where nothing is.
+    pub debug: Option<Vec<DebugPlace>>,
     /// Empty when the file has no type chunk or one of an unknown version; operands then carry no
     /// types.
     pub types: Vec<TypeEntry>,
@@ -169,6 +173,7 @@ struct Chunks<'a> {
     types: Option<&'a [u8]>,
     meta: Option<&'a [u8]>,
     records: Option<&'a [u8]>,
+    debug: Option<&'a [u8]>,
 }
 
 impl<'a> Chunks<'a> {
@@ -189,6 +194,7 @@ impl<'a> Chunks<'a> {
             b"Type" => &mut self.types,
             b"Meta" => &mut self.meta,
             b"Recs" => &mut self.records,
+            b"DbgB" => &mut self.debug,
             _ => return None,
         })
     }
@@ -260,8 +266,13 @@ impl BeamFile {
         let records =
             optional(b"Recs", chunks.records, |reader| tables::records(reader, sizes, &atoms))?;
 
+        let debug = optional(b"DbgB", chunks.debug, |reader| {
+            debug::places(reader, sizes, &atoms, &literals)
+        })?;
+
         let file = BeamFile {
             records,
+            debug,
             md5: md5.unwrap_or_else(|| checksum(&chunks)),
             atoms,
             imports,

@@ -3,6 +3,7 @@
 
 pub mod breakpoints;
 pub mod cache;
+pub mod debug;
 mod export;
 mod located;
 mod module;

@@ -2,6 +2,7 @@
 
 use crate::bif::BifTable;
 use crate::code::cache::{CodeCache, Digest};
+use crate::code::debug::DebugInfo;
 use crate::code::natives::{Native, Natives};
 use crate::code::server::CodeResolver;
 use crate::code::{CodeServer, Export, FunEntry};
@@ -29,6 +30,8 @@ pub struct ModuleCode {
     pub funs: Vec<&'static FunEntry>,
     pub natives: Natives,
     pub lines: Option<LineTable>,
+    /// See [`DebugInfo`].
+    pub debug: Option<DebugInfo>,
     pub attributes: Vec<u8>,
     pub compile_info: Vec<u8>,
     pub md5: [u8; 16],
@@ -374,6 +377,7 @@ impl ModuleCode {
         let resolver = server.resolver();
         let mut terms = literals_of(&file, &mut literals, &resolver)?;
         let records = record_literals(&file, &atoms, &terms, &mut literals);
+        let debug = DebugInfo::of(server, &mut file, &bytes, &atoms, &terms, &mut literals)?;
         terms.extend(records.iter().flat_map(|record| [record.definition, record.defaults]));
         let named = atoms.iter().copied().chain(terms.iter().filter_map(|term| term.as_atom()));
         let atoms_end = named.map(|atom| atom.index() + 1).max().unwrap_or(0);
@@ -425,6 +429,7 @@ impl ModuleCode {
             funs,
             natives,
             lines: file.lines,
+            debug,
             attributes: file.attributes,
             compile_info: file.compile_info,
             md5: file.md5,

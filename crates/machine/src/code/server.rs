@@ -93,6 +93,8 @@ pub struct HasOldVersion;
 /// address.
 pub struct CodeServer {
     bifs: &'static BifTable,
+    /// Whether modules are loaded to be debugged.
+    looks_at_debug_lines: bool,
     exports: RwLock<CodeMap<Mfa, &'static Export>>,
     /// Exports that were looked for lately, each where its hash says: most calls of functions by
     /// their names find theirs.
@@ -150,7 +152,11 @@ impl Drop for CodeServer {
 }
 
 impl CodeServer {
-    pub(crate) fn new(bifs: &'static BifTable, no_code: [u64; CellKind::ALL.len()]) -> CodeServer {
+    pub(crate) fn new(
+        bifs: &'static BifTable,
+        no_code: [u64; CellKind::ALL.len()],
+        looks_at_debug_lines: bool,
+    ) -> CodeServer {
         let return_point = no_code[CellKind::Return as usize];
         let glue = vec![
             // A process's first function returns here.
@@ -179,6 +185,7 @@ impl CodeServer {
         ];
         CodeServer {
             bifs,
+            looks_at_debug_lines,
             exports: RwLock::new(CodeMap::with_capacity_and_hasher(
                 EXPORTS_AT_START,
                 Default::default(),
@@ -290,6 +297,10 @@ impl CodeServer {
         let mut module = ModuleCode::prepare(self, bytes)?;
         module.lines = None;
         Ok(Prepared(Arc::new(module)))
+    }
+
+    pub(crate) fn looks_at_debug_lines(&self) -> bool {
+        self.looks_at_debug_lines
     }
 
     /// Whether the module has an old version.

@@ -251,6 +251,13 @@ impl Config {
         }
     }
 
+    /// Whether `debug_line` instructions count (OTP 28): `+D`, and not without line breakpoints.
+    fn debugs_lines(&self) -> bool {
+        self.release >= Release::R28
+            && self.flag("+D").is_some()
+            && self.flag("+Dibpl").is_none_or(|value| value == "true")
+    }
+
     /// The value of an emulator flag; the last one counts.
     pub fn flag(&self, name: &str) -> Option<&str> {
         self.flags.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
@@ -285,7 +292,7 @@ impl Vm {
             timers: Timers::new(),
             processes: ProcessTable::new(config.processes_max),
             names: Names::default(),
-            code: CodeServer::new(bifs, config.no_code),
+            code: CodeServer::new(bifs, config.no_code, config.debugs_lines()),
             retirement: Default::default(),
             bifs,
             statistics: Statistics::default(),
