@@ -1,7 +1,6 @@
 //! `erlang:trace/3`, `trace_pattern/3`, `trace_info/2`, `trace_delivered/1`.
 //!
-//! A tracer is a process or a port: modules as tracers are refused with `badarg`, and so is the
-//! flag `running_ports` for ports.
+//! A tracer is a process or a port: modules as tracers are refused with `badarg`.
 
 use crate::args::{list_of, pair_of};
 use crate::ets::matchspec::{self, Dialect, Program};
@@ -187,13 +186,10 @@ fn trace_for(p: &mut Process, whom: Term, on: bool, wanted: Tracing) -> BifResul
     if let Some(pid) = whom.as_pid() {
         return trace_one(p, pid, on, wanted);
     }
-    // They have no turns.
-    let runs = wanted.flags & flags::RUNNING_PORTS != 0 && wanted.flags != all_flags();
     if whom.as_port().is_some() {
         let is_open = vm.ports().is_some_and(|ports| ports.is_open(vm, whom));
-        let changed = !runs
-            && is_open
-            && vm.port_traces.change(Some(whom), |trace| change(vm, trace, on, wanted));
+        let changed =
+            is_open && vm.port_traces.change(Some(whom), |trace| change(vm, trace, on, wanted));
         return if changed { Ok(Term::small(1)) } else { Err(BifExit::BADARG) };
     }
     let whom = whom.as_atom().ok_or(BifExit::BADARG)?;
@@ -210,9 +206,6 @@ fn trace_for(p: &mut Process, whom: Term, on: bool, wanted: Tracing) -> BifResul
         _ => return Err(BifExit::BADARG),
     };
     let [processes, ports] = kinds;
-    if runs && ports {
-        return Err(BifExit::BADARG);
-    }
     let asks = |mask: u32| wanted.flags & mask != 0;
     let (of_processes, of_ports) = (asks(!PORT_FLAGS | MODIFIERS), asks(PORT_FLAGS));
     if new && processes && of_processes {

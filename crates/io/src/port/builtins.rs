@@ -5,7 +5,7 @@ use super::options::{Options, Source, parse_name};
 use super::{FragmentHeapTerm, Port, Ports, descriptors, io_parts, iodata, program, ram_file, tty};
 use std::sync::Arc;
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
-use swarmrt_machine::{BifExit, BifResult, Process, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions};
 use swarmrt_term::node::is_own_port;
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom};
@@ -166,12 +166,14 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
         );
         return Ok(BADARG);
     };
-    p.vm.trace_port_receives(port.term, p.id(), |heap| {
-        let command = heap.tuple(&[Term::atom(am::COMMAND), data]);
-        super::shown_command(heap, command)
-    });
     p.bump_reductions(parts.iter().map(|part| part.bytes().len()).sum::<usize>() / 100);
-    let written = port.write(p.vm, p.id(), &mut parts);
+    let written = Vm::in_port(p, port.term, "command", |p| {
+        p.vm.trace_port_receives(port.term, p.id(), |heap| {
+            let command = heap.tuple(&[Term::atom(am::COMMAND), data]);
+            super::shown_command(heap, command)
+        });
+        port.write(p.vm, p.id(), &mut parts)
+    });
     pay(p);
     Ok(if written == Written::Done { TRUE } else { BADARG })
 }
@@ -179,20 +181,26 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
 #[bif("erts_internal:port_close/1")]
 fn port_close(p: &mut Process, port: Term) -> BifResult {
     let Some(port) = find(p, port) else { return Ok(BADARG) };
-    p.vm.trace_port_receives(port.term, p.id(), |_| Term::atom(am::CLOSE));
-    port.close(p.vm, Term::atom(am::NORMAL));
+    Vm::in_port(p, port.term, "close", |p| {
+        p.vm.trace_port_receives(port.term, p.id(), |_| Term::atom(am::CLOSE));
+        port.close(p.vm, Term::atom(am::NORMAL));
+    });
     Ok(TRUE)
 }
 
 #[bif("erts_internal:port_connect/2")]
 fn port_connect(p: &mut Process, port: Term, owner: Term) -> BifResult {
     let (Some(port), Some(owner)) = (find(p, port), owner.as_pid()) else { return Ok(BADARG) };
-    port.state.lock().owner = owner;
-    port.state.lock().links.insert(owner, ());
     let term = port.term;
-    p.vm.trace_port_event(term, "getting_linked", &[Term::pid(owner)]);
-    p.vm.trace_port_receives(term, p.id(), |heap| {
-        heap.tuple(&[Term::atom(am::CONNECT), Term::pid(owner)])
+    Vm::in_port(p, term, "connect", |p| {
+        port.state.lock().owner = owner;
+        let is_new = port.state.lock().links.insert(owner, ()).is_none();
+        if is_new {
+            p.vm.trace_port_event(term, "getting_linked", &[Term::pid(owner)]);
+        }
+        p.vm.trace_port_receives(term, p.id(), |heap| {
+            heap.tuple(&[Term::atom(am::CONNECT), Term::pid(owner)])
+        });
     });
     swarmrt_machine::signal::send_call(
         p.vm,
@@ -209,16 +217,18 @@ fn port_connect(p: &mut Process, port: Term, owner: Term) -> BifResult {
 #[bif("erts_internal:port_control/3")]
 fn port_control(p: &mut Process, port: Term, operation: Term, data: Term) -> BifResult {
     let answer = find(p, port).and_then(|port| {
-        p.vm.trace_port_receives(port.term, p.id(), |heap| {
-            let what = heap.tuple(&[operation, data]);
-            heap.tuple(&[Term::atom(atom!("control")), what])
-        });
-        let operation = u64::try_from(operation.as_small()?).ok()?;
-        port.driver.control(
-            &Request { vm: p.vm, port: &port, from: p.id() },
-            operation,
-            &iodata(data)?,
-        )
+        Vm::in_port(p, port.term, "control", |p| {
+            p.vm.trace_port_receives(port.term, p.id(), |heap| {
+                let what = heap.tuple(&[operation, data]);
+                heap.tuple(&[Term::atom(atom!("control")), what])
+            });
+            let operation = u64::try_from(operation.as_small()?).ok()?;
+            port.driver.control(
+                &Request { vm: p.vm, port: &port, from: p.id() },
+                operation,
+                &iodata(data)?,
+            )
+        })
     });
     pay(p);
     Ok(answer.map_or(BADARG, |answer| answer.to_term(p)))
@@ -232,11 +242,10 @@ fn port_call(p: &mut Process, port: Term, operation: Term, data: Term) -> BifRes
         return Ok(BADARG);
     };
     let data = etf::encode(data, &EncodeOptions::default());
-    let Some(answer) =
+    let answer = Vm::in_port(p, port.term, "call", |p| {
         port.driver.call(&Request { vm: p.vm, port: &port, from: p.id() }, operation, &data)
-    else {
-        return Ok(BADARG);
-    };
+    });
+    let Some(answer) = answer else { return Ok(BADARG) };
     let resolver = p.vm.code.term_resolver();
     match etf::decode(&answer, &mut p.heap, &resolver, DecodeOptions::default()) {
         Ok((term, _)) => {
@@ -313,10 +322,13 @@ fn port_info_1(p: &mut Process, port: Term) -> BifResult {
     }
     let Some(port) = find(p, port) else { return Ok(Term::atom(am::UNDEFINED)) };
     let mut items = Vec::new();
-    for item in ["registered_name", "name", "links", "id", "connected", "input", "output", "os_pid"]
-    {
-        items.extend(info(p, &port, item).filter(|value| !value.is_nil()));
-    }
+    Vm::in_port(p, port.term, "info", |p| {
+        for item in
+            ["registered_name", "name", "links", "id", "connected", "input", "output", "os_pid"]
+        {
+            items.extend(info(p, &port, item).filter(|value| !value.is_nil()));
+        }
+    });
     Ok(p.list(&items))
 }
 
@@ -326,7 +338,9 @@ fn port_info_2(p: &mut Process, port: Term, item: Term) -> BifResult {
         return Ok(Term::atom(atom!("badtype")));
     }
     let Some(port) = find(p, port) else { return Ok(Term::atom(am::UNDEFINED)) };
-    Ok(item.as_atom().and_then(|item| info(p, &port, item.name())).unwrap_or(BADARG))
+    let Some(item) = item.as_atom() else { return Ok(BADARG) };
+    let found = Vm::in_port(p, port.term, "info", |p| info(p, &port, item.name()));
+    Ok(found.unwrap_or(BADARG))
 }
 
 #[bif("erlang:port_set_data/2")]

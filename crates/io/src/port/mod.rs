@@ -275,6 +275,7 @@ impl Port {
     }
 
     fn ready(self: &Arc<Self>, vm: &'static Vm, ready: driver::Ready) {
+        let _turn = vm.port_turn(self.term, None);
         self.driver.ready(vm, self, ready);
     }
 
@@ -378,16 +379,24 @@ impl PortHost for Host {
     fn send(&self, vm: &'static Vm, from: Term, port: Term, message: Term) {
         let Some(port) = Ports::of(vm).get(port) else { return };
         // {Owner, Command}; anything else is a badsig.
-        let command = message
-            .as_tuple()
-            .filter(|pair| pair.arity() == 2 && pair.get(0).as_pid() == Some(port.owner()))
-            .map(|pair| pair.get(1));
+        let pair = message.as_tuple().filter(|pair| pair.arity() == 2);
+        let asked = pair.map(|pair| pair.get(1));
+        let name = asked.and_then(|asked| {
+            asked.as_atom().or_else(|| asked.as_tuple()?.elements().first()?.as_atom())
+        });
+        let what = match name {
+            Some(am::CLOSE) => "close",
+            Some(am::CONNECT) => "connect",
+            _ => "command",
+        };
+        let _turn = vm.port_turn(port.term, Some(what));
+        let is_owner = pair.is_some_and(|pair| pair.get(0).as_pid() == Some(port.owner()));
         let bad = |vm: &'static Vm| {
             if let Some(pid) = from.as_pid() {
                 signal::send_exit(vm, port.term, pid, Term::atom(atom!("badsig")));
             }
         };
-        let Some(command) = command else { return bad(vm) };
+        let Some(command) = asked.filter(|_| is_owner) else { return bad(vm) };
         vm.trace_port_receives(port.term, port.owner(), |heap| shown_command(heap, command));
         if command == Term::atom(am::CLOSE) {
             port.state.lock().tells_closed = true;
@@ -426,7 +435,9 @@ impl PortHost for Host {
             port.suspend(p);
             return Delivery::Suspended;
         }
+        p.trace_in_port(atom!("out"));
         self.send(p.vm, p.pid(), port, message);
+        p.trace_in_port(atom!("in"));
         Delivery::Done
     }
 

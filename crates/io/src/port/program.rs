@@ -212,6 +212,7 @@ impl Program {
 impl Watcher for Program {
     fn ready(&self, vm: &'static Vm, _: Ready) {
         let port = self.port();
+        let _turn = port.as_ref().and_then(|port| vm.port_turn(port.term, None));
         let mut state = self.state.lock();
         let mut afters = [After::Nothing, After::Nothing];
         if state.queued() > 0 {

@@ -350,6 +350,16 @@ impl Process {
         }
     }
 
+    /// The process is about to have a port run (`out`), or goes on itself (`in`), in one turn.
+    #[inline]
+    pub fn trace_in_port(&mut self, event: Atom) {
+        if self.trace.wants(flags::RUNNING_PROCS) {
+            self.trace_event(flags::RUNNING_PROCS, event, |heap, process| {
+                vec![process.traced_function(heap)]
+            });
+        }
+    }
+
     /// The process has sent a message.
     #[cold]
     pub fn trace_sent(&mut self, to: Term, message: Term, delivered: bool) {

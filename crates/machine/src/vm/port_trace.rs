@@ -1,10 +1,11 @@
-//! Tracing of ports (`erlang:trace(Port, true, [send, 'receive', ports])`): messages to and from
-//! them, their beginning and end, links and names. What schedulers do with them (`running_ports`)
-//! is not told: ports have no turns here.
+//! Tracing of ports (`erlang:trace(Port, true, [send, 'receive', ports, running_ports])`): messages
+//! to and from them, their beginning and end, links and names, and when they run: while a callback
+//! of their driver does, on whatever thread, or what was asked of them is done.
 //!
 //! Who traces which port is kept beside the ports, which are many: they ask whether any is traced.
 
 use crate::code::breakpoints::MessageEvent;
+use crate::process::Process;
 use crate::process::trace::{Trace, Tracing, flags, tell};
 use crate::vm::Vm;
 use parking_lot::Mutex;
@@ -29,6 +30,8 @@ pub struct PortTraces {
     /// Whether any port, or those to come, are traced.
     is_on: AtomicBool,
     state: Mutex<State>,
+    /// Turns that have begun while any port was traced.
+    turns: Mutex<HashMap<u64, Underway>>,
 }
 
 #[derive(Default)]
@@ -74,7 +77,64 @@ impl PortTraces {
     }
 }
 
+/// While it is there, a port runs.
+pub struct PortTurn {
+    vm: &'static Vm,
+    port: Term,
+}
+
+/// What a port does in its turn (0 where it was not asked to), and how many threads at once: what
+/// one of them begins while another is not done is part of the same turn.
+struct Underway {
+    what: Term,
+    threads: usize,
+}
+
+impl Drop for PortTurn {
+    fn drop(&mut self) {
+        // Told before another turn can begin.
+        let mut turns = self.vm.port_traces.turns.lock();
+        let underway = turns.get_mut(&self.port.raw()).expect("the turn has begun");
+        underway.threads -= 1;
+        if underway.threads == 0 {
+            let what = underway.what;
+            turns.remove(&self.port.raw());
+            self.vm.trace_port(self.port, flags::RUNNING_PORTS, atom!("out"), &[what]);
+        }
+    }
+}
+
 impl Vm {
+    /// A port runs from now on: it does what it was asked to, as `command`, or its driver looks at
+    /// what has happened.
+    #[inline]
+    pub fn port_turn(&'static self, port: Term, what: Option<&'static str>) -> Option<PortTurn> {
+        self.port_traces.is_on().then(|| {
+            let what = what.map_or(Term::small(0), |what| Term::atom(Atom::new(what)));
+            let mut turns = self.port_traces.turns.lock();
+            let underway = turns.entry(port.raw()).or_insert(Underway { what, threads: 0 });
+            underway.threads += 1;
+            if underway.threads == 1 {
+                self.trace_port(port, flags::RUNNING_PORTS, atom!("in"), &[what]);
+            }
+            PortTurn { vm: self, port }
+        })
+    }
+    /// Has a port do what the process asks for. Who traces the process with `running_procs` is told
+    /// that it is out meanwhile.
+    pub fn in_port<R>(
+        p: &mut Process,
+        port: Term,
+        what: &'static str,
+        work: impl FnOnce(&mut Process) -> R,
+    ) -> R {
+        p.trace_in_port(atom!("out"));
+        let turn = p.vm.port_turn(port, Some(what));
+        let result = work(p);
+        drop(turn);
+        p.trace_in_port(atom!("in"));
+        result
+    }
     /// Tells who traces a port of an event, if the port is traced with one of the flags.
     #[cold]
     pub fn trace_port(&'static self, port: Term, wanted: u32, event: Atom, rest: &[Term]) {

@@ -249,6 +249,17 @@ impl LoadedPort {
         self.with_entry_as(vm, 0, call)
     }
 
+    /// As [`with_entry`](Self::with_entry), for what nobody has asked the port for: tracers are told
+    /// that it runs.
+    pub fn in_turn<R>(
+        &self,
+        vm: &'static Vm,
+        call: impl FnOnce(&DriverEntry, Data) -> R,
+    ) -> Option<R> {
+        let _turn = self.shell().and_then(|shell| vm.port_turn(shell.term, None));
+        self.with_entry(vm, call)
+    }
+
     fn with_entry_as<R>(
         &self,
         vm: &'static Vm,

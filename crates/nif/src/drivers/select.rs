@@ -71,7 +71,7 @@ fn ready(descriptor: c_int, events: c_int) {
 }
 
 fn call(port: &Arc<LoadedPort>, descriptor: c_int, mode: c_int) {
-    port.with_entry(vm(), |entry, data| {
+    port.in_turn(vm(), |entry, data| {
         // Asked while no other callback runs: one may have ended it in the meantime.
         if !wanted(descriptor, port.number(), mode) {
             return;

@@ -102,7 +102,7 @@ pub unsafe extern "C" fn driver_async(
             // SAFETY: the caller's.
             unsafe { invoke(data.get()) };
             let taken = open_port(port as Handle).and_then(|port| {
-                port.with_entry(vm(), |entry, own| {
+                port.in_turn(vm(), |entry, own| {
                     let ready = entry.ready_async?;
                     // SAFETY: the library's own function.
                     unsafe { ready(own, data.get()) };
@@ -140,7 +140,7 @@ pub extern "C" fn driver_set_timer(handle: Handle, milliseconds: Milliseconds) -
                     let Some(port) = open_port(number as Handle) else { return };
                     let is_due = port.timer.lock().take_if(|key| key.at_ns == at_ns).is_some();
                     if is_due {
-                        port.with_entry(crate::env::vm(), |entry, data| {
+                        port.in_turn(crate::env::vm(), |entry, data| {
                             if let Some(timeout) = entry.timeout {
                                 // SAFETY: the library's own function.
                                 unsafe { timeout(data) };
