@@ -146,9 +146,20 @@ impl Drive<'_> {
                 // Somebody idle may take what waits here.
                 schedulers.call_for_help(&schedulers.all[self.number]);
                 let absence = schedulers.parking.leave(self.number);
+                let started_ns = self.vm.clock.since_start_ns();
                 // SAFETY: as above.
                 let has_ended = unsafe { self.vm.run_dirty(cell, None, self.worker) };
-                (has_ended, schedulers.parking.absences.end(self.number, absence))
+                let back = schedulers.parking.absences.end(self.number, absence);
+                if schedulers.measuring.load(Ordering::Relaxed) {
+                    // Whose thread it has been is the one that was busy.
+                    let busy_ns = match back {
+                        Ok(()) => &schedulers.all[self.number].busy_ns,
+                        Err(dirty_io) => &schedulers.dirty_io.threads()[dirty_io].busy_ns,
+                    };
+                    let now_ns = self.vm.clock.since_start_ns();
+                    busy_ns.fetch_add(now_ns - started_ns, Ordering::Relaxed);
+                }
+                (has_ended, back)
             }
         };
         if back.is_ok() {
@@ -177,6 +188,7 @@ mod tests {
     use crate::tests::{machine, new_process};
     use crate::vm::{Config, pin};
     use std::collections::HashSet;
+    use std::time::Duration;
     use swarmrt_term::Term;
 
     /// Runs no code: notes whose turn it is, and has it come to what the script says next.
@@ -193,9 +205,12 @@ mod tests {
             at.map_or(Outcome::Exit, |at| self.outcomes.remove(at).1)
         }
         fn run_dirty(&mut self, _: &mut Process) {
-            unreachable!("no outcome of these scripts is for a dirty scheduler");
+            std::thread::sleep(BLOCKED);
         }
     }
+
+    /// How long a built-in for a dirty scheduler blocks.
+    const BLOCKED: Duration = Duration::from_millis(2);
 
     struct NoCode;
 
@@ -266,6 +281,23 @@ mod tests {
         }
         let different: HashSet<_> = schedules.into_iter().collect();
         assert!(different.len() > 15, "{} of 20", different.len());
+    }
+
+    #[test]
+    fn a_scheduler_is_busy_while_its_thread_is_away() {
+        let vm = machine();
+        vm.set_engine(Box::new(NoCode));
+        let [a, b] = [(); 2].map(|()| new_process(vm));
+        let outcomes = vec![(a, Outcome::BriefIo)];
+        let mut script = Script { outcomes, ran: Vec::new() };
+        let mut drive = Drive::new(vm, 0, &mut script);
+        vm.schedulers.measure(true, vm.clock.since_start_ns());
+        // The other waits for the scheduler, which is not lent therefore.
+        assert_eq!(drive.step(), Step::Ran);
+        let busy_ns = u128::from(vm.schedulers.busy_ns()[0][0]);
+        assert!(busy_ns >= BLOCKED.as_nanos(), "{busy_ns}");
+        assert_eq!(drive.step(), Step::Ran);
+        assert_eq!(script.ran, [a, a, b]);
     }
 
     #[test]
