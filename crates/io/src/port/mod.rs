@@ -83,12 +83,60 @@ impl FragmentHeapTerm {
     }
 }
 
+/// Parts of the table of ports: ports of one part are rarely used by two schedulers at once.
+const PARTS: usize = 64;
+
+/// Open ports by their numbers. Every command looks here, so that a lock of the whole table would go
+/// from one processor's cache to the other's with each.
+struct Table([Part; PARTS]);
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Part(RwLock<HashMap<u64, Arc<Port>, BuildHasherDefault<NumberHasher>>>);
+
+impl Default for Table {
+    fn default() -> Table {
+        Table(std::array::from_fn(|_| Part::default()))
+    }
+}
+
+impl Table {
+    fn part(&self, id: u64) -> &RwLock<HashMap<u64, Arc<Port>, BuildHasherDefault<NumberHasher>>> {
+        &self.0[id as usize % PARTS].0
+    }
+    fn get(&self, id: u64) -> Option<Arc<Port>> {
+        self.part(id).read().get(&id).cloned()
+    }
+    fn has(&self, id: u64) -> bool {
+        self.part(id).read().contains_key(&id)
+    }
+    fn insert(&self, id: u64, port: Arc<Port>) {
+        self.part(id).write().insert(id, port);
+    }
+    fn remove(&self, id: u64) {
+        self.part(id).write().remove(&id);
+    }
+    fn count(&self) -> usize {
+        self.0.iter().map(|part| part.0.read().len()).sum()
+    }
+    /// All ports, in the order of their numbers.
+    fn all(&self) -> Vec<Arc<Port>> {
+        let mut ports: Vec<Arc<Port>> = self
+            .0
+            .iter()
+            .flat_map(|part| part.0.read().values().cloned().collect::<Vec<_>>())
+            .collect();
+        ports.sort_unstable_by_key(|port| port.term.as_port());
+        ports
+    }
+}
+
 /// The ports of a machine.
 #[derive(Default)]
 pub struct Ports {
     drivers: RwLock<BTreeMap<&'static str, DriverFactory>>,
     linked_in: RwLock<BTreeMap<String, Arc<dyn LinkedIn>>>,
-    table: RwLock<HashMap<u64, Arc<Port>, BuildHasherDefault<NumberHasher>>>,
+    table: Table,
     next: AtomicU64,
     writing: (Mutex<usize>, Condvar),
 }
@@ -100,17 +148,15 @@ impl Ports {
     }
     /// The port, if it is open.
     pub fn get(&self, port: Term) -> Option<Arc<Port>> {
-        self.table.read().get(&port.as_port()?).cloned()
+        self.table.get(port.as_port()?)
     }
     /// Open ports.
     pub fn count(&self) -> usize {
-        self.table.read().len()
+        self.table.count()
     }
     /// All open ports, in the order in which they were opened.
     pub fn all(&self) -> Vec<Term> {
-        let mut ports: Vec<u64> = self.table.read().keys().copied().collect();
-        ports.sort_unstable();
-        ports.into_iter().map(Term::port).collect()
+        self.table.all().iter().map(|port| port.term).collect()
     }
     /// Makes a driver known under its name, for `open_port({spawn_driver, Name}, _)`.
     pub fn add_driver(&self, name: &'static str, factory: DriverFactory) {
@@ -172,7 +218,7 @@ impl Ports {
             state: Mutex::new(state),
             driver,
         });
-        self.table.write().insert(id, port.clone());
+        self.table.insert(id, port.clone());
         vm.trace_port_opened(port.term, owner, &port.name);
         port
     }
@@ -180,7 +226,7 @@ impl Ports {
     fn next_id(&self) -> u64 {
         loop {
             let id = Self::number_after(self.next.fetch_add(1, Ordering::Relaxed));
-            if !self.table.read().contains_key(&id) {
+            if !self.table.has(id) {
                 return id;
             }
         }
@@ -193,7 +239,7 @@ impl Ports {
             self.next.store(from.wrapping_sub(1), Ordering::Relaxed);
         }
         let mut free = Self::number_after(self.next.load(Ordering::Relaxed));
-        while self.table.read().contains_key(&free) {
+        while self.table.has(free) {
             free = Self::number_after(free);
         }
         free
@@ -326,7 +372,7 @@ impl Port {
             (links, monitors, state.registered.take(), state.channel.take())
         };
         if let Some(id) = self.term.as_port() {
-            Ports::of(vm).table.write().remove(&id);
+            Ports::of(vm).table.remove(id);
         }
         if let Some(name) = registered {
             vm.names.unregister(name);
@@ -556,8 +602,7 @@ impl PortHost for Host {
 
     fn describe(&self, vm: &'static Vm, out: &mut dyn std::io::Write) -> std::io::Result<()> {
         let shown = |term: Term| swarmrt_term::print::display(term).to_string();
-        let ports: Vec<Arc<Port>> = Ports::of(vm).table.read().values().cloned().collect();
-        for port in ports {
+        for port in Ports::of(vm).table.all() {
             // The driver takes the port's lock within its own.
             let queued = port.driver.queued_bytes();
             let state = port.state.lock();
