@@ -282,12 +282,25 @@ impl BitWriter {
     /// The low `size` bits of `value`, most significant first; whole bytes at once where they begin
     /// at one.
     pub fn word(&mut self, value: u64, size: usize) {
-        if size.is_multiple_of(8) && size > 0 {
-            let bytes = (value << (64 - size)).to_be_bytes();
-            self.bytes(&bytes[..size / 8]);
-        } else {
-            self.bits(value, size);
+        if self.bit_position & 7 != 0 || !size.is_multiple_of(8) {
+            return self.bits(value, size);
         }
+        // SAFETY: whoever made the writer gave it room for all its bits.
+        unsafe {
+            let at = self.base.add(self.bit_position / 8);
+            match size {
+                0 => {}
+                8 => *at = value as u8,
+                16 => at.cast::<[u8; 2]>().write((value as u16).to_be_bytes()),
+                32 => at.cast::<[u8; 4]>().write((value as u32).to_be_bytes()),
+                64 => at.cast::<[u8; 8]>().write(value.to_be_bytes()),
+                _ => {
+                    let bytes = (value << (64 - size)).to_be_bytes();
+                    at.copy_from_nonoverlapping(bytes.as_ptr(), size / 8);
+                }
+            }
+        }
+        self.bit_position += size;
     }
 
     /// Whole bytes, at any bit position.
@@ -334,7 +347,7 @@ impl BitWriter {
             if size <= 64 {
                 let value = value as u64;
                 let value = if little && size > 8 { to_little(value, size) } else { value };
-                self.bits(value, size);
+                self.word(value, size);
                 return true;
             }
             small[0] = value.unsigned_abs();
@@ -382,7 +395,7 @@ impl BitWriter {
             _ => return false,
         };
         let bits = if flags & FLAG_LITTLE != 0 { to_little(bits, size) } else { bits };
-        self.bits(bits, size);
+        self.word(bits, size);
         true
     }
 }
@@ -390,6 +403,9 @@ impl BitWriter {
 /// The bits to write most significant first so that the value stands there little-endian.
 fn to_little(value: u64, size: usize) -> u64 {
     let (whole, rest) = (size / 8, size % 8);
+    if rest == 0 && size > 0 {
+        return value.swap_bytes() >> (64 - size);
+    }
     let mut result = 0u64;
     for index in 0..whole {
         result = result << 8 | (value >> (8 * index) & 0xff);
