@@ -94,31 +94,49 @@ fn is_one_of(path: &Path, names: &[&str]) -> bool {
 struct Case {
     module: String,
     folder: PathBuf,
-    /// Flags of the emulator, from a line `%% flags: +D` of the source.
-    flags: Vec<String>,
+    /// Flags of the emulator, from lines like `%% flags: +D` of the source: it runs once with those
+    /// of each line.
+    flags: Vec<Vec<String>>,
+}
+
+fn erl() -> Command {
+    common::oracle("erl")
+}
+
+fn swarmrt() -> Command {
+    let mut command = common::swarmrt_command();
+    command.arg("erl");
+    command
 }
 
 impl Case {
     fn of(path: &Path) -> Case {
         let module = path.file_stem().expect("has a name").to_string_lossy().into_owned();
         let source = std::fs::read_to_string(path).expect("the program can be read");
-        let flags = source.lines().find_map(|line| line.strip_prefix("%% flags: "));
-        let flags = flags.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        let lines = source.lines().filter_map(|line| line.strip_prefix("%% flags: "));
+        let mut flags: Vec<Vec<String>> =
+            lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect();
+        if flags.is_empty() {
+            flags.push(Vec::new());
+        }
         Case { folder: common::kept_oracle(&module, &[path]), module, flags }
     }
 
     /// What a machine prints for the program.
-    fn run(&self, command: &mut Command, beams: &Path) -> String {
+    fn run(&self, machine: impl Fn() -> Command, beams: &Path) -> String {
         let start = format!("{}:main(), halt().", self.module);
-        let output = common::run(
-            command.args(&self.flags).args(["-noshell", "-pa"]).arg(beams).arg("-eval").arg(start),
-        );
-        normalised(&format!(
-            "{}{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-            output.status
-        ))
+        let run = |flags: &Vec<String>| {
+            let output = common::run(
+                machine().args(flags).args(["-noshell", "-pa"]).arg(beams).arg("-eval").arg(&start),
+            );
+            normalised(&format!(
+                "{}{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr),
+                output.status
+            ))
+        };
+        self.flags.iter().map(run).collect()
     }
 
     /// The lines that differ, if any do. What `erl` printed is kept when SwarmRT has printed the
@@ -126,7 +144,7 @@ impl Case {
     fn compare(&self, source: &Path) -> Option<String> {
         let expected = self.folder.join("expected.txt");
         if let Ok(expected) = std::fs::read_to_string(&expected) {
-            let actual = self.run(common::swarmrt_command().arg("erl"), &self.folder);
+            let actual = self.run(swarmrt, &self.folder);
             if actual == expected {
                 return None;
             }
@@ -137,14 +155,14 @@ impl Case {
         std::fs::create_dir_all(&fresh).expect("a folder can be made below target");
         let compiled = common::run(common::oracle("erlc").arg("-o").arg(&fresh).arg(source));
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
-        let actual = self.run(common::swarmrt_command().arg("erl"), &fresh);
-        let mut told = self.run(&mut common::oracle("erl"), &fresh);
+        let actual = self.run(swarmrt, &fresh);
+        let mut told = self.run(erl, &fresh);
         // Chance has a part in what `erl` prints too: what it prints in any of its runs is right.
         for _ in 1..RUNS_OF_ERL {
             if actual == told {
                 break;
             }
-            told = self.run(&mut common::oracle("erl"), &fresh);
+            told = self.run(erl, &fresh);
         }
         let differences = (actual != told)
             .then(|| format!("{}:\n{}", self.module, diff(&told, &actual).join("\n")));

@@ -1,5 +1,6 @@
-%% Debug information of modules: what code:get_debug_info/1 tells with +D, and files that are refused.
+%% Debug information of modules: what code:get_debug_info/1 tells with +D, also without line breakpoints, and files that are refused.
 %% flags: +D
+%% flags: +D +Dibpl false
 -module(debug_information).
 -export([main/0]).
 
