@@ -12,7 +12,7 @@ main() ->
          {unaligned, unaligned(Long), [unicode]}, {list, binary_to_list(binary:part(Long, 0, 2000)), [unicode]}]],
     {ok, Compiled} = re:compile("b", [unicode]),
     io:format("~p~n", [[re:run(Long, Compiled, [{capture, first, Kind}]) || Kind <- [index, list, binary]]]),
-    io:format("~p~n", [length(re:split(Long, "b", [unicode]))]),
+    io:format("~p~n", [length(re:split(binary:part(Long, 0, 4000), "b", [unicode]))]),
     %% An end in an error after a turn hangs or stops OTP 25 and 27, so these are short.
     io:format("~p~n", [[fails(fun() -> re:run(Subject, <<"b">>, [unicode, {offset, Offset}]) end) || {Subject, Offset} <-
         [{<<"abc", 200>>, 0}, {<<200, "abc">>, 0}, {<<"\x{20ac}b"/utf8>>, 1}, {<<"\x{20ac}b"/utf8>>, 3}]]]).

@@ -6,6 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Which emulator a node is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,7 +110,10 @@ fn shown(output: &std::process::Output) -> String {
 
 /// A name that no other run has.
 fn unique(kind: &str, index: usize) -> String {
-    format!("swarmrt_{kind}_{}_{index}", std::process::id())
+    // Tests of one process run side by side, some of them the same program.
+    static NAMES: AtomicUsize = AtomicUsize::new(0);
+    let number = NAMES.fetch_add(1, Ordering::Relaxed);
+    format!("swarmrt_{kind}_{}_{index}_{number}", std::process::id())
 }
 
 /// The part of a node's name behind the `@`.
