@@ -22,7 +22,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use swarmrt_machine::process::few::Few;
 use swarmrt_machine::process::links::RefValue;
@@ -83,26 +83,32 @@ impl FragmentHeapTerm {
     }
 }
 
+type PortsByNumber = HashMap<u64, Arc<Port>, BuildHasherDefault<NumberHasher>>;
+
 /// Parts of the table of ports: ports of one part are rarely used by two schedulers at once.
 const PARTS: usize = 64;
 
 /// Open ports by their numbers. Every command looks here, so that a lock of the whole table would go
 /// from one processor's cache to the other's with each.
-struct Table([Part; PARTS]);
+struct Table {
+    parts: [Part; PARTS],
+    /// How many there are: each new one asks.
+    count: AtomicUsize,
+}
 
 #[derive(Default)]
 #[repr(align(64))]
-struct Part(RwLock<HashMap<u64, Arc<Port>, BuildHasherDefault<NumberHasher>>>);
+struct Part(RwLock<PortsByNumber>);
 
 impl Default for Table {
     fn default() -> Table {
-        Table(std::array::from_fn(|_| Part::default()))
+        Table { parts: std::array::from_fn(|_| Part::default()), count: AtomicUsize::new(0) }
     }
 }
 
 impl Table {
-    fn part(&self, id: u64) -> &RwLock<HashMap<u64, Arc<Port>, BuildHasherDefault<NumberHasher>>> {
-        &self.0[id as usize % PARTS].0
+    fn part(&self, id: u64) -> &RwLock<PortsByNumber> {
+        &self.parts[id as usize % PARTS].0
     }
     fn get(&self, id: u64) -> Option<Arc<Port>> {
         self.part(id).read().get(&id).cloned()
@@ -111,18 +117,22 @@ impl Table {
         self.part(id).read().contains_key(&id)
     }
     fn insert(&self, id: u64, port: Arc<Port>) {
-        self.part(id).write().insert(id, port);
+        if self.part(id).write().insert(id, port).is_none() {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
     }
     fn remove(&self, id: u64) {
-        self.part(id).write().remove(&id);
+        if self.part(id).write().remove(&id).is_some() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
     fn count(&self) -> usize {
-        self.0.iter().map(|part| part.0.read().len()).sum()
+        self.count.load(Ordering::Relaxed)
     }
     /// All ports, in the order of their numbers.
     fn all(&self) -> Vec<Arc<Port>> {
         let mut ports: Vec<Arc<Port>> = self
-            .0
+            .parts
             .iter()
             .flat_map(|part| part.0.read().values().cloned().collect::<Vec<_>>())
             .collect();
