@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +13,7 @@
 #include <unistd.h>
 
 static const char hello[] = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\nContent-Type: text/plain\r\n\r\nhello, world\n";
-static char kind;
+static char kind; // its first letter
 static int listener;
 
 static void fail(const char *what) {
@@ -22,7 +21,7 @@ static void fail(const char *what) {
     exit(1);
 }
 
-static void *serve(void *unused) {
+static void *serve(void *nothing) {
     int epoll = epoll_create1(0);
     struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = listener};
     if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event) < 0) fail("epoll");
@@ -55,7 +54,7 @@ static void *serve(void *unused) {
             }
         }
     }
-    return unused;
+    return nothing;
 }
 
 int main(int argc, char **argv) {

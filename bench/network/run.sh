@@ -4,16 +4,10 @@
 # server's CPU time for each. The last rows are memory. wrk is the client of tls-N. Rows that a C program can do (floor.c) have what
 # that makes of it at the end: answers a second, and CPU time for each.
 set -euo pipefail
-runs=3 seconds=2 rows=()
-while [ $# -gt 0 ]; do
-    case $1 in
-        --runs) runs=$2; shift ;;
-        --seconds) seconds=$2; shift ;;
-        -*) echo "script/bench --network: no such option: $1" >&2; exit 2 ;;
-        *) rows+=("$1") ;;
-    esac
-    shift
-done
+# shellcheck source=bench/options.sh
+. "$(dirname "$0")/../options.sh"
+runs=3 seconds=2
+take_options network "runs seconds" "$@"
 swarmrt=${SWARMRT:-target/release/swarmrt}
 folder=$(mktemp -d)
 server=

@@ -4,26 +4,19 @@
 # the 99th percentile of a small message's round trip in microseconds while 64 MB binaries go the same way.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
-runs=3 seconds=2 release='' rows=()
-while [ $# -gt 0 ]; do
-    case $1 in
-        --otp) release=$2; shift ;;
-        --runs) runs=$2; shift ;;
-        --seconds) seconds=$2; shift ;;
-        -*) echo "script/bench --nodes: no such option: $1" >&2; exit 2 ;;
-        *) rows+=("$1") ;;
-    esac
-    shift
-done
+# shellcheck source=bench/options.sh
+. "$(dirname "$0")/../options.sh"
+runs=3 seconds=2 otp=''
+take_options nodes "otp runs seconds" "$@"
 swarmrt=$(realpath "${SWARMRT:-target/release/swarmrt}")
 folder=$(mktemp -d)
 peer=
 trap '[ -z "$peer" ] || kill "$peer"; rm -rf "$folder"' EXIT
 erl=(erl) erlc=(erlc) ours=("$swarmrt" erl)
-if [ -n "$release" ]; then
+if [ -n "$otp" ]; then
     cp "$swarmrt" "$folder/swarmrt"
-    erl=("$here/script/otp" "$release" erl) erlc=("$here/script/otp" "$release" erlc)
-    ours=("$here/script/otp" "$release" "$folder/swarmrt" erl)
+    erl=("$here/script/otp" "$otp" erl) erlc=("$here/script/otp" "$otp" erlc)
+    ours=("$here/script/otp" "$otp" "$folder/swarmrt" erl)
 fi
 "${erlc[@]}" -o "$folder" bench/nodes/nodes.erl
 epmd -daemon

@@ -2,20 +2,15 @@
 # Single operations (operations.erl) under SwarmRT and under erl in turn: script/bench --operations [--runs N] [NAME…]
 # Prints each with the ratio (above 1: SwarmRT is faster) and the least nanoseconds of both, slowest ratio first.
 set -euo pipefail
-runs=3 names=()
-while [ $# -gt 0 ]; do
-    case $1 in
-        --runs) runs=$2; shift ;;
-        -*) echo "script/bench --operations: no such option: $1" >&2; exit 2 ;;
-        *) names+=("$1") ;;
-    esac
-    shift
-done
+# shellcheck source=bench/options.sh
+. "$(dirname "$0")/../options.sh"
+runs=3
+take_options operations runs "$@"
 swarmrt=${SWARMRT:-target/release/swarmrt}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 erlc -o "$folder" bench/operations/operations.erl
-list=$(IFS=,; echo "${names[*]}")
+list=$(IFS=,; echo "${rows[*]}")
 measure() { # NAME COMMAND…: adds to $folder/NAME
     "${@:2}" -noshell -pa "$folder" -eval "operations:main([$list]), halt()." >>"$folder/$1"
 }

@@ -66,7 +66,7 @@ impl Sharing {
         self.literals.contains(&address)
             && self.leaving.as_ref().is_none_or(|leaving| !leaving.contains(address))
     }
-    /// Whether literals are copied, too.
+    /// Whether nothing is shared: literals are copied, too.
     #[inline(always)]
     fn is_none(&self) -> bool {
         self.literals.is_empty()
