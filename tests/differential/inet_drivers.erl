@@ -28,6 +28,7 @@ cases() ->
      {"told nothing after close", fun told_nothing_after_close/0},
      {"descriptor of another family", fun descriptors/0},
      {"priority and type of service", fun priorities/0},
+     {"options of accepted connections", fun accepted_options/0},
      {"large raw options", fun raw_options/0},
      {"options of each driver", fun options_of_drivers/0},
      {"hosts in brackets", fun hosts_in_brackets/0},
@@ -94,6 +95,28 @@ priorities() ->
         [{tos, 32}, {priority, 2}], [{priority, 1}, {tos, 64}]]],
     gen_udp:close(S),
     Results.
+
+%% A connection gets what the listening socket has when it is accepted, also what was set through another descriptor.
+accepted_options() ->
+    {ok, L} = gen_tcp:listen(0, [{active, false}, {nodelay, true}]),
+    {ok, Number} = inet:port(L),
+    Accepted = fun() ->
+        {ok, A} = gen_tcp:connect({127, 0, 0, 1}, Number, []),
+        {ok, B} = gen_tcp:accept(L),
+        Options = inet:getopts(B, [active, nodelay, keepalive, linger, priority, tos, delay_send]),
+        [gen_tcp:close(S) || S <- [A, B]],
+        Options
+    end,
+    Set = fun(Options) -> ok = inet:setopts(L, Options), [Accepted(), Accepted()] end,
+    Before = [Accepted(), Accepted()],
+    Changed = [Set(Options) || Options <- [[{nodelay, false}], [{keepalive, true}, {linger, {true, 3}}], [{tos, 96}, {delay_send, true}],
+        [{raw, 1, 9, <<0:32/native>>}]]],
+    {ok, Fd} = inet:getfd(L),
+    {ok, Other} = socket:open(Fd, #{dup => true}),
+    Shared = [begin ok = socket:setopt(Other, socket, keepalive, Value), Accepted() end || Value <- [true, false]],
+    ok = socket:close(Other),
+    gen_tcp:close(L),
+    {Before, Changed, Shared}.
 
 %% The level of sockets and its option linger, in Linux's numbers.
 raw_options() ->

@@ -96,13 +96,8 @@ impl System {
         flags
     }
 
-    fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
-        Ok(epoll::add(
-            &self.epoll,
-            fd,
-            EventData::new_u64(key),
-            System::flags(key, Ready::NOTHING),
-        )?)
+    fn add(&self, fd: BorrowedFd<'_>, key: u64, interest: Ready) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(key), System::flags(key, interest))?)
     }
 
     fn want(&self, fd: BorrowedFd<'_>, key: u64, interest: Ready) -> io::Result<()> {
@@ -127,16 +122,17 @@ impl Poller {
         self.system.get().expect("`of` has made it")
     }
 
-    /// Registers a descriptor of a port, with no interest in it yet. [`Poller::remove`] is to be
-    /// called before it is closed, or news of it may come as long as somebody else has it.
+    /// Registers a descriptor of a port and asks for news of it: of what there is, and of each
+    /// change from then on. [`Poller::remove`] is to be called before it is closed, or news of it
+    /// may come as long as somebody else has it.
     ///
     /// # Errors
     /// What the system says.
-    pub fn add(&self, fd: BorrowedFd<'_>, port: Term) -> io::Result<()> {
-        self.system().add(fd, key_of(port))
+    pub fn add(&self, fd: BorrowedFd<'_>, port: Term, interest: Ready) -> io::Result<()> {
+        self.system().add(fd, key_of(port), interest)
     }
 
-    /// Asks for news of a port's descriptor: of what there is, and of each change from then on.
+    /// Asks for other news of a registered descriptor of a port.
     ///
     /// # Errors
     /// What the system says.
@@ -158,7 +154,7 @@ impl Poller {
     pub fn watch(&self, fd: BorrowedFd<'_>, watcher: Weak<dyn Watcher>) -> io::Result<u64> {
         let key = IS_WATCHER | self.next_key.fetch_add(1, Ordering::Relaxed);
         self.watchers.lock().insert(key, watcher);
-        self.system().add(fd, key).inspect_err(|_| {
+        self.system().add(fd, key, Ready::NOTHING).inspect_err(|_| {
             self.watchers.lock().remove(&key);
         })?;
         Ok(key)

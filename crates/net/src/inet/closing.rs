@@ -6,7 +6,7 @@ use super::state::State;
 use socket2::Socket;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use swarmrt_io::port::Port;
-use swarmrt_io::port::driver::{Ready, tell};
+use swarmrt_io::port::driver::tell;
 use swarmrt_io::port::poller::Poller;
 use swarmrt_machine::Vm;
 use swarmrt_term::Alloc;
@@ -71,10 +71,12 @@ impl Inet {
     }
     /// Closes the socket.
     pub(super) fn release(&self, vm: &'static Vm, state: &mut State) {
-        (state.armed, state.drained, state.full, state.is_special) =
-            (Ready::NOTHING, false, false, false);
+        (state.drained, state.full, state.is_special) = (false, false, false);
+        let armed = state.armed.take();
         let Some(socket) = state.socket.take() else { return };
-        if let Ok(poller) = Poller::of(vm) {
+        if armed.is_some()
+            && let Ok(poller) = Poller::of(vm)
+        {
             poller.remove(socket.as_fd());
         }
         if std::mem::take(&mut state.is_lent) {

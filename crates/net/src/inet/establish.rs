@@ -5,9 +5,10 @@ use super::options::Reader;
 use super::replies::{Failure, Reply, cancel, done, failed, take_waiter};
 use super::state::{Active, Options, State, Waiter};
 use super::{Inet, address};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
-use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
 use std::sync::Arc;
@@ -62,6 +63,7 @@ impl Inet {
             }
             return Err(problem.into());
         }
+        state.armed = Some(Ready::NOTHING);
         state.domain = domain;
         state.socket = Some(socket);
         Ok(Vec::new())
@@ -74,7 +76,7 @@ impl Inet {
     ) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let poller = Poller::of(vm)?;
-        let mut added = poller.add(socket.as_fd(), port.term);
+        let mut added = poller.add(socket.as_fd(), port.term, Ready::NOTHING);
         if added.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EEXIST)) {
             // It was given to another port as well: each has one of its own.
             let copy = socket.try_clone()?;
@@ -82,7 +84,7 @@ impl Inet {
             if std::mem::take(is_lent) {
                 let _ = given.into_raw_fd();
             }
-            added = poller.add(socket.as_fd(), port.term);
+            added = poller.add(socket.as_fd(), port.term, Ready::NOTHING);
         }
         added
     }
@@ -230,19 +232,16 @@ impl Inet {
     pub(super) fn accept_waiting(&self, vm: &'static Vm, port: &Port, state: &mut State) {
         while !state.accepters.is_empty() {
             let Some(listener) = &state.socket else { return };
-            let accepted = match listener.accept() {
-                Ok((socket, _)) => Ok(socket),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let accepted = match rustix::net::accept_with(listener, flags) {
+                Ok(socket) => Ok(Socket::from(socket)),
+                Err(Errno::AGAIN) => {
                     state.drained = true;
                     return;
                 }
                 // The connection was gone before it was taken.
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) =>
-                {
-                    continue;
-                }
-                Err(error) => Err(Failure::from(error)),
+                Err(Errno::CONNABORTED | Errno::INTR) => continue,
+                Err(error) => Err(Failure::from(io::Error::from(error))),
             };
             let Some(waiter) = state.accepters.pop_front() else { return };
             waiter.stop(vm);
@@ -272,7 +271,15 @@ impl Inet {
         }
         let options =
             Options { active: Active::Passive, has_given_buffer: false, ..state.options.clone() };
-        let inner = State { options, bound: true, connected: true, ..State::new(true) };
+        // The poller gets to know the socket when somebody first waits for it.
+        let inner = State {
+            options,
+            domain: state.domain,
+            socket: Some(socket),
+            bound: true,
+            connected: true,
+            ..State::new(true)
+        };
         let inet = Inet::new(true, inner);
         let port = Ports::of(vm).open(
             vm,
@@ -282,11 +289,6 @@ impl Inet {
             None,
             inet.clone(),
         );
-        let adopted = inet.adopt(vm, &port, &mut inet.state.lock(), state.domain, socket);
-        if let Err(failure) = adopted {
-            port.close(vm, Term::atom(am::NORMAL));
-            return Err(failure);
-        }
         let term = port.term;
         let link: signal::Call = Box::new(move |vm, process| match process {
             Some(process) => {
@@ -350,16 +352,22 @@ impl Inet {
             || receives && !state.closed_by_peer && (state.connected || !self.stream);
         let writable = state.connecting.is_some() || state.queued > 0 || state.sending.is_some();
         let was_left = readable && !state.drained || writable && !state.full;
+        let armed = state.armed.unwrap_or(Ready::NOTHING);
         let wanted = Ready {
-            readable: readable || state.armed.readable,
-            writable: writable || state.armed.writable,
-            ..state.armed
+            readable: readable || armed.readable,
+            writable: writable || armed.writable,
+            ..armed
         };
-        if (was_left || wanted != state.armed)
-            && let Ok(poller) = Poller::of(vm)
-            && poller.want(socket.as_fd(), port.term, wanted).is_ok()
-        {
-            state.armed = wanted;
+        if !was_left && wanted == armed {
+            return;
+        }
+        let Ok(poller) = Poller::of(vm) else { return };
+        let asked = match state.armed {
+            Some(_) => poller.want(socket.as_fd(), port.term, wanted),
+            None => poller.add(socket.as_fd(), port.term, wanted),
+        };
+        if asked.is_ok() {
+            state.armed = Some(wanted);
             (state.drained, state.full) = (true, true);
         }
     }

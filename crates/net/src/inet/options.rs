@@ -254,36 +254,6 @@ fn packet_number(kind: PacketKind) -> i32 {
     (0..=14).find(|&number| packet_kind(number) == Some(kind)).unwrap_or(0)
 }
 
-/// The priority and the type of service, of which Linux changes one, or both, when another option
-/// is set. As in OTP, options are independent of each other: these are put back.
-struct Independent {
-    priority: Option<[u8; 4]>,
-    tos: Option<[u8; 4]>,
-}
-
-impl Independent {
-    fn of(state: &State) -> Independent {
-        let value = |option| {
-            let (level, name) = system_option(option)?;
-            let mut value = [0; 4];
-            get_bytes(state, level, name, &mut value).map(|_| value)
-        };
-        Independent { priority: value(code::PRIORITY), tos: value(code::TOS) }
-    }
-
-    /// `option` is what has been set. The system may refuse a priority that it has given itself.
-    fn restore(self, state: &State, option: u8) {
-        let restored = [(code::TOS, self.tos), (code::PRIORITY, self.priority)];
-        for (other, value) in
-            restored.into_iter().filter(|(other, _)| *other != option && option != code::PRIORITY)
-        {
-            if let Some(((level, name), value)) = system_option(other).zip(value) {
-                let _ = set_bytes(state, level, name, &value);
-            }
-        }
-    }
-}
-
 impl Inet {
     /// Sets options in their order. Those of the driver may be set before there is a socket.
     pub(super) fn set_options(state: &mut State, request: &[u8]) -> Result<(), i32> {
@@ -399,16 +369,24 @@ impl Inet {
 
     fn set_system(state: &State, option: u8, value: i32) -> Result<(), i32> {
         let Some((level, name)) = system_option(option) else { return Err(libc::EINVAL) };
-        let kept = Independent::of(state);
+        // Linux derives the priority from the type of service. In OTP options are independent of
+        // each other, so the priority is restored; the system may refuse one that it has derived.
+        let priority = if option == code::TOS { Inet::priority(state) } else { None };
         let result = set_bytes(state, level, name, &value.to_ne_bytes());
-        if result.is_ok() {
-            kept.restore(state, option);
+        if let (Some(priority), Ok(())) = (priority, result) {
+            let _ = set_bytes(state, libc::SOL_SOCKET, libc::SO_PRIORITY, &priority);
         }
         match result {
             // OTP sets these where the system has them, and lets the rest pass.
             Err(_) if matches!(option, code::NODELAY | code::PRIORITY | code::NOPUSH) => Ok(()),
             result => result,
         }
+    }
+
+    fn priority(state: &State) -> Option<[u8; 4]> {
+        let mut priority = [0; 4];
+        get_bytes(state, libc::SOL_SOCKET, libc::SO_PRIORITY, &mut priority)?;
+        Some(priority)
     }
 
     /// Family, index of the interface, address of the group, and for IPv4 the interface's address.

@@ -228,8 +228,9 @@ pub(super) struct State {
     pub(super) next_number: u16,
     pub(super) received: Traffic,
     pub(super) sent: Traffic,
-    /// What the poller was asked for; it tells of each change once.
-    pub(super) armed: Ready,
+    /// What the poller was asked for, if the socket is registered there; it tells of each change
+    /// once.
+    pub(super) armed: Option<Ready>,
     /// All has been read that the poller has told of.
     pub(super) drained: bool,
     /// The last read got as much as there was room for.
@@ -296,7 +297,7 @@ impl State {
             next_number: 0,
             received: Traffic::default(),
             sent: Traffic::default(),
-            armed: Ready::NOTHING,
+            armed: None,
             drained: false,
             flows: false,
             full: false,
