@@ -124,7 +124,11 @@ impl Inet {
                 .take(PIECES_MAX)
                 .map(|piece| IoSlice::new(&piece.bytes()[std::mem::take(&mut start)..]))
                 .collect();
-            let written = (&mut &*socket).write_vectored(&slices);
+            // A single piece takes the shorter call, which reads no list of pieces.
+            let written = match slices.as_slice() {
+                [piece] => (&mut &*socket).write(piece),
+                pieces => (&mut &*socket).write_vectored(pieces),
+            };
             drop(slices);
             match written {
                 Ok(count) => state.wrote(count),
