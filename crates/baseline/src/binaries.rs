@@ -368,10 +368,7 @@ impl Emitter<'_> {
     /// `bs_create_bin`. A few small fields behind a binary, together at most 64 bits, are appended
     /// as one word; everything else is an assist's.
     pub fn create_binary(&mut self, at: u32, plan: &BinaryPlan) {
-        let sources = || {
-            plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten()
-        };
-        if sources().count() > SCRATCH_WORDS {
+        if plan.sources().count() > SCRATCH_WORDS {
             return self.step_here(at);
         }
         if let Some(fields) = self.appended(at, plan) {
@@ -392,10 +389,8 @@ impl Emitter<'_> {
     }
     /// `rax` becomes the binary.
     fn create_any_binary(&mut self, at: u32, plan: &BinaryPlan) {
-        let sources =
-            plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten();
         let slow = self.step_later(at);
-        self.spread(at, sources, R12);
+        self.spread(at, plan.sources(), R12);
         self.word(RBX, self.span.address(at));
         self.assist_or(self.assists.create_binary as usize, slow);
     }

@@ -2083,7 +2083,8 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         }
                         Instr::BsCreateBin { plan } => {
                             sync!();
-                            let made = binaries::create(p, &plan, |key| src!(key));
+                            let made =
+                                binaries::create(p, &plan, plan.sources().map(|key| src!(key)));
                             top = p.heap.top;
                             reds = p.reductions - deferred;
                             match made {

@@ -257,6 +257,14 @@ pub struct BinaryPlan {
     pub segments: Box<[Segment]>,
 }
 
+impl BinaryPlan {
+    /// What it is made of: the value of each segment and then its size, if it has one.
+    #[inline]
+    pub fn sources(&self) -> impl Iterator<Item = Src> + Clone + '_ {
+        self.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten()
+    }
+}
+
 /// One step of `bs_match`.
 #[derive(Debug)]
 pub enum MatchStep {

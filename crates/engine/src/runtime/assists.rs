@@ -3,8 +3,7 @@
 
 use super::{binaries, bit_syntax, operations};
 use crate::state::{NativeState, Registers, map_hint};
-use std::cell::Cell;
-use swarmrt_beam::instr::{Instr, Src};
+use swarmrt_beam::instr::Instr;
 use swarmrt_machine::bif::BifFn;
 use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::{Process, signal};
@@ -344,19 +343,6 @@ unsafe extern "C-unwind" fn map_put(
     }
 }
 
-/// Gives the values out in the order in which they are asked for.
-unsafe fn in_order(values: *const u64) -> impl Fn(Src) -> Term {
-    let next = Cell::new(values);
-    move |_| {
-        let at = next.get();
-        // SAFETY: there are as many values as will be asked for.
-        unsafe {
-            next.set(at.add(1));
-            term(*at)
-        }
-    }
-}
-
 unsafe extern "C-unwind" fn create_binary(
     registers: *mut Registers,
     ip: *const Instr,
@@ -367,7 +353,7 @@ unsafe extern "C-unwind" fn create_binary(
         let (p, state) = current(registers);
         let Instr::BsCreateBin { plan } = *ip else { unreachable!("{:?} makes no binary", *ip) };
         p.reductions = (state.reductions + state.deferred) as i32;
-        let made = binaries::create(p, &plan, in_order(values));
+        let made = binaries::create(p, &plan, (0..).map(|at| term(*values.add(at))));
         state.reductions = i64::from(p.reductions) - state.deferred;
         allocated(p, state);
         made.map_or(NO_TERM, Term::raw)

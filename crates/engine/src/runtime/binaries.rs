@@ -120,6 +120,28 @@ impl BuildError {
     }
 }
 
+/// A segment, and what its sources are.
+#[derive(Clone, Copy)]
+struct Operand<'a> {
+    segment: &'a Segment,
+    value: Term,
+    size: Option<Term>,
+}
+
+/// The segments of a plan with the values of its sources.
+#[inline]
+fn operands<'a>(
+    segments: &'a [Segment],
+    mut values: impl Iterator<Item = Term>,
+) -> impl Iterator<Item = Operand<'a>> {
+    let mut next = move || values.next().expect("each source has a value");
+    segments.iter().map(move |segment| Operand {
+        segment,
+        value: next(),
+        size: segment.size.map(|_| next()),
+    })
+}
+
 struct Sized<'a> {
     segment: &'a Segment,
     value: Term,
@@ -233,10 +255,9 @@ fn is_sized_by_character(segment: &Segment) -> bool {
 /// The error that OTP finds first: what is wrong with a size comes before what is wrong with any
 /// other value.
 #[cold]
-fn first_error(segments: &[Segment], operands: &[(Term, Option<Term>)]) -> Option<BuildError> {
-    let segments = || segments.iter().zip(operands);
+fn first_error(operands: &[Operand<'_>]) -> Option<BuildError> {
     let mut sizes = Vec::with_capacity(operands.len());
-    for (segment, &(value, size)) in segments() {
+    for &Operand { segment, value, size } in operands {
         let bits = if is_sized_by_character(segment) {
             character_bits(segment, value).map(Some)
         } else {
@@ -247,7 +268,7 @@ fn first_error(segments: &[Segment], operands: &[(Term, Option<Term>)]) -> Optio
             Err(error) => return Some(error),
         }
     }
-    for ((segment, &(value, _)), bits) in segments().zip(&mut sizes) {
+    for (&Operand { segment, value, .. }, bits) in operands.iter().zip(&mut sizes) {
         if bits.is_none() {
             match implicit_bits(segment, value) {
                 Ok(found) => *bits = Some(found),
@@ -255,43 +276,47 @@ fn first_error(segments: &[Segment], operands: &[(Term, Option<Term>)]) -> Optio
             }
         }
     }
-    segments().zip(sizes).find_map(|((segment, &(value, size)), bits)| {
+    operands.iter().zip(sizes).find_map(|(&Operand { segment, value, size }, bits)| {
         checked_bits(segment, value, size, bits?).err()
     })
 }
 
 /// Counts the reductions that copying so many bits takes.
+#[inline]
 fn count_copied(p: &mut Process, bits: usize) {
     const BYTES_PER_REDUCTION: usize = 1024;
-    p.bump_reductions(bits / 8 / BYTES_PER_REDUCTION);
+    let reductions = bits / 8 / BYTES_PER_REDUCTION;
+    if reductions > 0 {
+        p.bump_reductions(reductions);
+    }
 }
 
-/// Builds a bitstring. `resolve` is asked for the value of each segment and then for its size, in
-/// the order of the segments: machine code gives them in this order.
+/// Builds a bitstring from the values of the plan's sources.
 ///
 /// # Errors
 /// The segment that cannot be built, and why.
+#[inline]
 pub fn create(
     p: &mut Process,
     plan: &BinaryPlan,
-    resolve: impl Fn(Src) -> Term,
+    values: impl Iterator<Item = Term> + Clone,
 ) -> Result<Term, BuildError> {
-    let operands: SmallVec<[(Term, Option<Term>); 8]> = plan
-        .segments
-        .iter()
-        .map(|segment| (resolve(segment.value), segment.size.map(&resolve)))
-        .collect();
-    if let Some(made) = pieces::create(p, &plan.segments, &operands) {
-        return Ok(made);
+    match pieces::create(p, operands(&plan.segments, values.clone())) {
+        Some(made) => Ok(made),
+        None => create_any(p, &operands(&plan.segments, values).collect::<SmallVec<[_; 8]>>()),
     }
+}
+
+/// [`create`] for segments of any kind.
+fn create_any(p: &mut Process, operands: &[Operand<'_>]) -> Result<Term, BuildError> {
     let mut sized: SmallVec<[Sized<'_>; 8]> = SmallVec::new();
     let mut total = 0usize;
-    for (at, (segment, &(value, size))) in plan.segments.iter().zip(&operands).enumerate() {
+    for (at, &Operand { segment, value, size }) in operands.iter().enumerate() {
         let bits = match segment_bits(segment, value, size) {
             Ok(bits) => bits,
             Err(error) => {
                 // Nothing is wrong with those before.
-                return Err(first_error(&plan.segments[at..], &operands[at..]).unwrap_or(error));
+                return Err(first_error(&operands[at..]).unwrap_or(error));
             }
         };
         total += bits;
@@ -311,6 +336,13 @@ pub fn create(
         fresh(p, total).ok_or_else(|| BuildError::limit(first.segment, first.value))?;
     write_all(&sized, BitWriter { base, bit_position: 0 })?;
     Ok(term)
+}
+
+/// The bits of a number as a float of `bits` bits, the first one the highest.
+#[inline]
+fn float_bits(value: Term, bits: usize, flags: u8) -> Option<u64> {
+    let float = value.as_float().or_else(|| swarmrt_term::bigint::to_f64(value))?;
+    bit_syntax::float_bits(float, bits, flags)
 }
 
 fn utf_of(kind: SegmentKind) -> Utf {
@@ -344,10 +376,13 @@ fn write_all(segments: &[Sized<'_>], mut writer: BitWriter) -> Result<(), BuildE
                 true
             }
             SegmentKind::Integer => writer.integer(*value, *bits, segment.flags),
-            SegmentKind::Float => {
-                let float = value.as_float().or_else(|| swarmrt_term::bigint::to_f64(*value));
-                float.is_some_and(|float| writer.float(float, *bits, segment.flags))
-            }
+            SegmentKind::Float => match float_bits(*value, *bits, segment.flags) {
+                Some(word) => {
+                    writer.word(word, *bits);
+                    true
+                }
+                None => false,
+            },
             SegmentKind::Binary | SegmentKind::Append | SegmentKind::PrivateAppend => {
                 writer.bitstring(Bits::of(*value).slice(0, *bits));
                 true

@@ -229,6 +229,7 @@ pub fn read_utf(utf: Utf, bits: Bits, flags: u8) -> Option<(u32, usize)> {
 }
 
 /// A character in an encoding: its bytes.
+#[inline]
 pub fn utf_bytes(utf: Utf, code: u32, flags: u8) -> Option<([u8; 4], usize)> {
     let character = char::from_u32(code)?;
     let mut bytes = [0; 4];
@@ -384,24 +385,24 @@ impl BitWriter {
         }
         true
     }
+}
 
-    /// A float in 16, 32 or 64 bits. `false` when the size is another.
-    pub fn float(&mut self, value: f64, size: usize, flags: u8) -> bool {
-        let bits = match size {
-            // What is too large becomes infinity, as in OTP.
-            16 => u64::from(f64_to_half(value)),
-            32 => u64::from((value as f32).to_bits()),
-            64 => value.to_bits(),
-            _ => return false,
-        };
-        let bits = if flags & FLAG_LITTLE != 0 { to_little(bits, size) } else { bits };
-        self.word(bits, size);
-        true
-    }
+/// A float in 16, 32 or 64 bits, the first one the highest; `None` when the size is another.
+#[inline]
+pub fn float_bits(value: f64, size: usize, flags: u8) -> Option<u64> {
+    let bits = match size {
+        // What is too large becomes infinity, as in OTP.
+        16 => u64::from(f64_to_half(value)),
+        32 => u64::from((value as f32).to_bits()),
+        64 => value.to_bits(),
+        _ => return None,
+    };
+    Some(if flags & FLAG_LITTLE != 0 { to_little(bits, size) } else { bits })
 }
 
 /// The bits to write most significant first so that the value stands there little-endian.
-fn to_little(value: u64, size: usize) -> u64 {
+#[inline]
+pub fn to_little(value: u64, size: usize) -> u64 {
     let (whole, rest) = (size / 8, size % 8);
     if rest == 0 && size > 0 {
         return value.swap_bytes() >> (64 - size);

@@ -3,7 +3,7 @@
 use crate::plan::facts::{Fact, kind};
 use crate::translate::{Next, Translator};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Block, InstBuilder, Value};
+use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData as MemFlags, Value, types};
 use swarmrt_beam::instr::{BinaryPlan, FLAG_LITTLE, Instr, Segment, SegmentKind, Src};
 use swarmrt_engine::layout::{self};
 use swarmrt_engine::state::SCRATCH_WORDS;
@@ -98,14 +98,7 @@ impl Packed {
 
 impl Translator<'_, '_> {
     pub(crate) fn create_binary(&mut self, at: u32, plan: &BinaryPlan) -> Next {
-        if plan
-            .segments
-            .iter()
-            .flat_map(|segment| [Some(segment.value), segment.size])
-            .flatten()
-            .count()
-            > SCRATCH_WORDS
-        {
+        if plan.sources().count() > SCRATCH_WORDS {
             return self.slow(at);
         }
         let Some(fields) = self.fields(at, plan) else { return self.create_any_binary(at) };
@@ -137,6 +130,7 @@ impl Translator<'_, '_> {
                     self.require(one_byte, other);
                     Word::Value(self.small_value(character))
                 }
+                SegmentKind::Float => self.float_field(at, segment, bits, other),
                 _ => self.integer_field(at, segment, bits, other),
             };
             packed.add(self, value, bits);
@@ -248,18 +242,39 @@ impl Translator<'_, '_> {
         }
         let value = self.small_value(number);
         if little {
-            let swapped = self.b.ins().bswap(value);
-            return Word::Value(if bits == 64 {
-                swapped
-            } else {
-                self.b.ins().ushr_imm_s(swapped, i64::from(64 - bits))
-            });
+            return self.bytes_reversed(value, bits);
         }
         let fits = known.is(kind::SMALL) && known.min >= 0 && bits < 62 && known.max < 1 << bits;
         Word::Value(if fits || bits == 64 {
             value
         } else {
             self.b.ins().band_imm_s(value, masked(u64::MAX) as i64)
+        })
+    }
+    /// The bits of a field of 32 or 64 that is a float or a small integer, the highest first;
+    /// anything else is left to `other`.
+    fn float_field(&mut self, at: u32, segment: &Segment, bits: u32, other: Block) -> Word {
+        let float = self.number_as_float(at, segment.value, other);
+        let value = if bits == 64 {
+            self.b.ins().bitcast(types::I64, MemFlags::new(), float)
+        } else {
+            let single = self.b.ins().fdemote(types::F32, float);
+            let half = self.b.ins().bitcast(types::I32, MemFlags::new(), single);
+            self.b.ins().uextend(types::I64, half)
+        };
+        if segment.flags & FLAG_LITTLE == 0 {
+            Word::Value(value)
+        } else {
+            self.bytes_reversed(value, bits)
+        }
+    }
+    /// The lowest `bits` bits, whole bytes, in the opposite order of bytes.
+    fn bytes_reversed(&mut self, value: Value, bits: u32) -> Word {
+        let swapped = self.b.ins().bswap(value);
+        Word::Value(if bits == 64 {
+            swapped
+        } else {
+            self.b.ins().ushr_imm_s(swapped, i64::from(64 - bits))
         })
     }
     /// A new binary of these bits; to `other` when there is no room for it.
@@ -298,9 +313,12 @@ impl Translator<'_, '_> {
                 }
                 SegmentKind::String => segment.bytes.len() as u32 * 8,
                 SegmentKind::Utf8 => 8,
-                SegmentKind::Integer => {
+                SegmentKind::Integer | SegmentKind::Float => {
                     let size = self.small_constant(at, segment.size?)?;
                     let bits = u32::try_from(size.checked_mul(segment.unit.into())?).ok()?;
+                    if segment.kind == SegmentKind::Float && !matches!(bits, 32 | 64) {
+                        return None;
+                    }
                     let in_place = (1..=64).contains(&bits)
                         && (bits <= 8
                             || bits.is_multiple_of(8)
@@ -323,12 +341,7 @@ impl Translator<'_, '_> {
         let Instr::BsCreateBin { plan } = self.code()[at as usize] else {
             unreachable!("asked for by one")
         };
-        let sources: Vec<Src> = plan
-            .segments
-            .iter()
-            .flat_map(|segment| [Some(segment.value), segment.size])
-            .flatten()
-            .collect();
+        let sources: Vec<Src> = plan.sources().collect();
         let values = self.values(at, &sources);
         let (ip, values) = (self.instr(at), self.spread(&values));
         let binary = self.assist_or(

@@ -1,8 +1,10 @@
-//! The commonest bitstrings: of whole bytes, from texts, whole binaries and small integers.
+//! The commonest bitstrings: of whole bytes, from texts, binaries, characters, floats and small
+//! integers.
 
-use super::{Behind, OwnBinary, count_copied, extend, fresh, grown};
+use super::{Behind, Operand, OwnBinary, count_copied, extend, float_bits, fresh, grown, utf_of};
+use crate::runtime::bit_syntax::{to_little, utf_bytes};
 use smallvec::SmallVec;
-use swarmrt_beam::instr::{FLAG_LITTLE, Segment, SegmentKind};
+use swarmrt_beam::instr::{FLAG_LITTLE, SegmentKind};
 use swarmrt_machine::Process;
 use swarmrt_term::Term;
 use swarmrt_term::binary::Bits;
@@ -18,29 +20,42 @@ enum Piece {
 impl Piece {
     /// What a segment stands for, if it is simple.
     #[inline]
-    fn of(segment: &Segment, value: Term, size: Option<Term>) -> Option<Piece> {
+    fn of(Operand { segment, value, size }: Operand<'_>) -> Option<Piece> {
+        let sized = |size: Option<Term>| {
+            let bits =
+                usize::try_from(size?.as_small()?).ok()?.checked_mul(segment.unit as usize)?;
+            bits.is_multiple_of(8).then_some(bits)
+        };
         match segment.kind {
             SegmentKind::String => Some(Piece::Bytes(segment.bytes.as_ptr(), segment.bytes.len())),
-            SegmentKind::Binary if size.is_none() => {
+            SegmentKind::Binary => {
                 let bits = value.as_bits()?;
                 // SAFETY: within the bitstring.
                 let start = unsafe { bits.base.add(bits.bit_offset / 8) };
-                let is_whole = (bits.bit_offset | bits.bit_size).is_multiple_of(8)
-                    && bits.bit_size.is_multiple_of(segment.unit as usize);
-                is_whole.then_some(Piece::Bytes(start, bits.bit_size / 8))
+                let taken = match size {
+                    Some(_) => sized(size).filter(|&taken| taken <= bits.bit_size)?,
+                    None => bits.bit_size,
+                };
+                let is_whole = (bits.bit_offset | taken).is_multiple_of(8)
+                    && (size.is_some() || taken.is_multiple_of(segment.unit as usize));
+                is_whole.then_some(Piece::Bytes(start, taken / 8))
             }
-            SegmentKind::Integer if segment.flags & FLAG_LITTLE == 0 => {
-                let bits =
-                    usize::try_from(size?.as_small()?).ok()?.checked_mul(segment.unit as usize)?;
-                let value = value.as_small()?;
-                (matches!(bits, 8..=64) && bits.is_multiple_of(8))
-                    .then_some(Piece::Word(value as u64, bits / 8))
+            SegmentKind::Integer => {
+                let bits = sized(size).filter(|bits| matches!(bits, 8..=64))?;
+                let value = value.as_small()? as u64;
+                let little = segment.flags & FLAG_LITTLE != 0;
+                Some(Piece::Word(if little { to_little(value, bits) } else { value }, bits / 8))
             }
-            SegmentKind::Utf8 => {
-                let code = value.as_small().filter(|code| (0..128).contains(code))?;
-                Some(Piece::Word(code as u64, 1))
+            SegmentKind::Float => {
+                let bits = sized(size)?;
+                Some(Piece::Word(float_bits(value, bits, segment.flags)?, bits / 8))
             }
-            _ => None,
+            SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32 => {
+                let code = u32::try_from(value.as_small()?).ok()?;
+                let (bytes, len) = utf_bytes(utf_of(segment.kind), code, segment.flags)?;
+                Some(Piece::Word(u64::from(u32::from_be_bytes(bytes)) >> (32 - 8 * len), len))
+            }
+            SegmentKind::Append | SegmentKind::PrivateAppend => None,
         }
     }
     fn len(&self) -> usize {
@@ -107,41 +122,49 @@ unsafe fn copy_ends<T>(from: *const u8, to: *mut u8, len: usize) {
 
 /// Builds a bitstring whose segments are all simple; `None` where one is not, or there is no
 /// memory.
-pub(super) fn create(
+#[inline]
+pub(super) fn create<'a>(
     p: &mut Process,
-    segments: &[Segment],
-    operands: &[(Term, Option<Term>)],
+    mut operands: impl Iterator<Item = Operand<'a>>,
 ) -> Option<Term> {
-    let first = segments.first()?;
-    let appends = matches!(first.kind, SegmentKind::Append | SegmentKind::PrivateAppend);
-    if appends && (first.size.is_some() || !matches!(first.unit, 1 | 8)) {
+    let first = operands.next()?;
+    let appends = matches!(first.segment.kind, SegmentKind::Append | SegmentKind::PrivateAppend);
+    if appends && (first.size.is_some() || !matches!(first.segment.unit, 1 | 8)) {
         return None;
     }
-    let skipped = usize::from(appends);
     let mut pieces: SmallVec<[Piece; 8]> = SmallVec::new();
     let mut bits = 0;
-    for (segment, &(value, size)) in segments.iter().zip(operands).skip(skipped) {
-        let piece = Piece::of(segment, value, size)?;
+    for operand in (!appends).then_some(first).into_iter().chain(operands) {
+        let piece = Piece::of(operand)?;
         bits += piece.len() * 8;
         pieces.push(piece);
     }
     if bits == 0 {
         return None;
     }
+    join(p, appends.then_some(first), &pieces, bits)
+}
+
+/// Builds a bitstring of pieces, `bits` in all, behind what is appended to.
+fn join(
+    p: &mut Process,
+    behind: Option<Operand<'_>>,
+    pieces: &[Piece],
+    bits: usize,
+) -> Option<Term> {
     let write = |mut to: *mut u8| {
-        for piece in &pieces {
+        for piece in pieces {
             // SAFETY: there is room for all of them, and nothing was collected.
             to = unsafe { piece.write(to) };
         }
     };
-    if !appends {
+    let Some(Operand { segment, value: source, .. }) = behind else {
         count_copied(p, bits);
         let (term, base) = fresh(p, bits)?;
         write(base);
         return Some(term);
-    }
-    let source = operands[0].0;
-    if first.kind == SegmentKind::PrivateAppend
+    };
+    if segment.kind == SegmentKind::PrivateAppend
         && let Some(own) = OwnBinary::of_any(source).filter(|own| own.bits.is_multiple_of(8))
     {
         let before = own.bits;
