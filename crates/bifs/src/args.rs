@@ -1,6 +1,7 @@
 //! Reading the arguments of built-ins.
 
 use crate::long::{Steps, Stop, check};
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use swarmrt_machine::{BifExit, BifResult};
 use swarmrt_term::refusal::handled;
@@ -50,8 +51,8 @@ pub(crate) fn binary_of<'a>(term: Term) -> Result<Cow<'a, [u8]>, BifExit> {
 }
 
 /// The bytes of a list of bytes.
-pub(crate) fn byte_list_of(term: Term) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+pub(crate) fn byte_list_of(term: Term) -> Option<SmallVec<[u8; 32]>> {
+    let mut bytes = SmallVec::new();
     let mut rest = term;
     while let Some(cell) = rest.as_cons() {
         bytes.push(u8::try_from(cell.head().as_small()?).ok()?);

@@ -59,7 +59,7 @@ fn ref_to_list(p: &mut Process, reference: Term) -> BifResult {
 
 /// The numbers between `open` and `>`, separated by points.
 fn numbers_of(list: Term, open: &str) -> Option<Vec<u64>> {
-    let text = String::from_utf8(byte_list_of(list)?).ok()?;
+    let text = String::from_utf8(byte_list_of(list)?.into_vec()).ok()?;
     let inner = text.strip_prefix(open)?.strip_suffix('>')?;
     inner
         .split('.')
@@ -159,7 +159,7 @@ fn make_ref(p: &mut Process) -> BifResult {
 
 #[bif("erlang:unique_integer/0")]
 fn unique_integer_0(p: &mut Process) -> BifResult {
-    unique_integer_1(p, Term::NIL)
+    Ok(p.vm.unique_integers.make(&mut p.heap, false, false))
 }
 
 #[bif("erlang:unique_integer/1")]

@@ -75,8 +75,24 @@ fn keyfind_in(
     list: Term,
 ) -> Result<Result<Option<Term>, Term>, BifExit> {
     let at = size_of(position)?.checked_sub(1).ok_or(BifExit::BADARG)?;
-    // What cannot be equal to anything but itself is compared as a word.
-    let by_word = key.is_immediate() && !key.is_number();
+    if key.is_small() {
+        // Of what is not the same word only floats can be equal.
+        find_in(p, at, list, |element| element == key || !element.is_small() && equal(element, key))
+    } else if key.is_immediate() && !key.is_number() {
+        find_in(p, at, list, |element| element == key)
+    } else {
+        find_in(p, at, list, |element| equal(element, key))
+    }
+}
+
+/// As [`keyfind_in`], for the element at an index.
+#[inline(always)]
+fn find_in(
+    p: &mut Process,
+    at: usize,
+    list: Term,
+    is_wanted: impl Fn(Term) -> bool,
+) -> Result<Result<Option<Term>, Term>, BifExit> {
     let mut rest = list;
     let mut seen = 0;
     while let Some(cell) = rest.as_cons() {
@@ -86,12 +102,10 @@ fn keyfind_in(
         seen += 1;
         if let Some(tuple) = cell.head().as_tuple()
             && at < tuple.arity()
+            && is_wanted(tuple.get(at))
         {
-            let element = tuple.get(at);
-            if element == key || !by_word && equal(element, key) {
-                p.bump_reductions(seen / ELEMENTS_PER_REDUCTION);
-                return Ok(Ok(Some(cell.head())));
-            }
+            p.bump_reductions(seen / ELEMENTS_PER_REDUCTION);
+            return Ok(Ok(Some(cell.head())));
         }
         rest = cell.tail();
     }

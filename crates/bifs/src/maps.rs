@@ -153,6 +153,7 @@ fn from(
     pair: impl Fn(Term) -> Option<(Term, Term)>,
 ) -> BifResult {
     let mut length = 0;
+    let mut few = [(Term::NIL, Term::NIL); FlatMap::SIZE_MAX];
     if !long::may_take_long() {
         let mut rest = args[0];
         if let Some([left, walked]) = resumed(p) {
@@ -163,7 +164,10 @@ fn from(
             if length == turn_ends {
                 return let_others(p, [rest, Term::small(length as i64)]);
             }
-            pair(cell.head()).ok_or(BifExit::BADARG)?;
+            let pair = pair(cell.head()).ok_or(BifExit::BADARG)?;
+            if let Some(place) = few.get_mut(length) {
+                *place = pair;
+            }
             length += 1;
             rest = cell.tail();
         }
@@ -171,14 +175,7 @@ fn from(
             return Err(BifExit::BADARG);
         }
         if length <= FlatMap::SIZE_MAX {
-            let mut pairs = [(Term::NIL, Term::NIL); FlatMap::SIZE_MAX];
-            let mut rest = args[0];
-            for place in &mut pairs[..length] {
-                let cell = rest.as_cons().ok_or(BifExit::BADARG)?;
-                *place = pair(cell.head()).ok_or(BifExit::BADARG)?;
-                rest = cell.tail();
-            }
-            return Ok(map::from_pairs(p, &pairs[..length]));
+            return Ok(map::from_pairs(p, &few[..length]));
         }
     }
     long::run(p, atom!("maps"), function, args, |p| {

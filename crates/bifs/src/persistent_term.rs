@@ -4,107 +4,223 @@
 //! any process: it is freed as literals are, see `swarmrt_machine::code::retire`.
 
 use crate::args::badarg;
-use parking_lot::RwLock;
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
-use std::sync::atomic::Ordering;
+use crossbeam_epoch::{Atomic, Guard, pin};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_heap::LiteralArea;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
-use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::{Alloc, Term, am, atom, equal_exact, hash, map};
 
-/// Key and value as literals.
-struct Entry {
-    key: Term,
-    value: Term,
-    area: LiteralArea,
+/// A key and its value, both literals. Once a key stands here, no key that differs from it ever
+/// does, so that the value read after the key is the key's.
+#[derive(Default)]
+struct Place {
+    /// The key's word, [`FREE`] or [`ERASED`].
+    key: AtomicU64,
+    value: AtomicU64,
 }
 
-struct PersistentTable {
-    /// By the hash of the key.
-    entries: HashMap<u64, Vec<Entry>, BuildHasherDefault<NumberHasher>>,
-    /// Slots of `entries`: a power of two, of which no more than half are in use.
-    slots: usize,
+const FREE: u64 = Term::NONE.raw();
+/// What had a key, and is passed by. No term is this word.
+const ERASED: u64 = 0;
+const _: () = assert!(FREE != ERASED);
+
+/// Places that are searched from the hash of the key on; a power of two.
+struct Places(Box<[Place]>);
+
+impl Places {
+    fn new(count: usize) -> Places {
+        assert!(count.is_power_of_two(), "the hash is cut by a mask");
+        let free = || Place { key: AtomicU64::new(FREE), value: AtomicU64::new(FREE) };
+        Places((0..count).map(|_| free()).collect())
+    }
+    /// The place with this key, or else the free one where it would be. A process that calls this
+    /// finds keys that are no literals any more, at worst: they are freed when it has left the
+    /// built-in.
+    fn find(&self, key: Term) -> Result<usize, usize> {
+        let mask = self.0.len() - 1;
+        let mut at = hash::internal_hash(key) as usize & mask;
+        loop {
+            match self.0[at].key.load(Ordering::Acquire) {
+                FREE => return Err(at),
+                ERASED => {}
+                word => {
+                    // SAFETY: the word of a key.
+                    let other = unsafe { Term::from_raw(word) };
+                    if other == key || !key.is_immediate() && equal_exact(other, key) {
+                        return Ok(at);
+                    }
+                }
+            }
+            at = (at + 1) & mask;
+        }
+    }
+    fn value(&self, at: usize) -> Term {
+        // SAFETY: the word of a value: there is one before there is a key.
+        unsafe { Term::from_raw(self.0[at].value.load(Ordering::Acquire)) }
+    }
+    /// Puts key and value into a place that is free or has this key.
+    fn set(&self, at: usize, key: Term, value: Term) {
+        self.0[at].value.store(value.raw(), Ordering::Release);
+        self.0[at].key.store(key.raw(), Ordering::Release);
+    }
+    fn pairs(&self) -> impl Iterator<Item = (Term, Term)> {
+        let is_key = |word: u64| !matches!(word, FREE | ERASED);
+        self.0.iter().enumerate().filter_map(move |(at, place)| {
+            let key = Some(place.key.load(Ordering::Acquire)).filter(|&word| is_key(word))?;
+            // SAFETY: the word of a key.
+            Some((unsafe { Term::from_raw(key) }, self.value(at)))
+        })
+    }
+}
+
+/// What only those that change the table need.
+#[derive(Default)]
+struct Owned {
+    /// Where key and value of each place lie.
+    areas: Vec<Option<LiteralArea>>,
     count: usize,
+    /// Places whose key was erased.
+    erased: usize,
     words: usize,
 }
 
-impl Default for PersistentTable {
-    fn default() -> PersistentTable {
-        PersistentTable {
-            entries: HashMap::default(),
-            slots: PersistentTable::SLOTS_MIN,
-            count: 0,
-            words: 0,
+/// The table of a machine. Reading takes no lock: schedulers hold an epoch guard anyway.
+struct PersistentTerms {
+    places: Atomic<Places>,
+    owned: Mutex<Owned>,
+}
+
+impl Default for PersistentTerms {
+    fn default() -> PersistentTerms {
+        PersistentTerms {
+            places: Atomic::new(Places::new(PersistentTerms::PLACES_MIN)),
+            owned: Mutex::new(Owned::new(PersistentTerms::PLACES_MIN)),
         }
     }
 }
 
-impl PersistentTable {
-    fn find(&self, key: Term) -> Option<&Entry> {
-        self.entries
-            .get(&hash::internal_hash(key))?
-            .iter()
-            .find(|entry| equal_exact(entry.key, key))
+impl Drop for PersistentTerms {
+    fn drop(&mut self) {
+        let places = std::mem::replace(&mut self.places, Atomic::null());
+        // SAFETY: made by a box, and nobody reads any more.
+        drop(unsafe { places.into_owned() });
     }
-    fn remove(&mut self, key: Term) -> Option<Entry> {
-        let hash = hash::internal_hash(key);
-        let bucket = self.entries.get_mut(&hash)?;
-        let at = bucket.iter().position(|entry| equal_exact(entry.key, key))?;
-        let entry = bucket.swap_remove(at);
-        self.count -= 1;
-        self.words -= entry.area.words();
-        if bucket.is_empty() {
-            self.entries.remove(&hash);
-        }
-        if self.count < self.slots / PersistentTable::SPARSE
-            && self.slots > PersistentTable::SLOTS_MIN
-        {
-            self.slots = (self.count * 2).next_power_of_two().max(PersistentTable::SLOTS_MIN);
-            self.entries.shrink_to(PersistentTable::capacity(self.slots));
-        }
-        Some(entry)
+}
+
+impl Owned {
+    fn new(places: usize) -> Owned {
+        Owned { areas: (0..places).map(|_| None).collect(), ..Owned::default() }
     }
-    fn add(&mut self, key: Term, entry: Entry) {
-        self.count += 1;
-        self.words += entry.area.words();
-        if self.count * 2 > self.slots {
-            self.slots *= 2;
-            self.entries.reserve(PersistentTable::capacity(self.slots) - self.entries.len());
-        }
-        self.entries.entry(hash::internal_hash(key)).or_default().push(entry);
+    /// Makes an area that of a place; the one that was before.
+    fn replace(&mut self, at: usize, area: Option<LiteralArea>) -> Option<LiteralArea> {
+        let words = |area: &Option<LiteralArea>| area.as_ref().map_or(0, LiteralArea::words);
+        let before = std::mem::replace(&mut self.areas[at], area);
+        self.words = self.words + words(&self.areas[at]) - words(&before);
+        self.count =
+            self.count + usize::from(self.areas[at].is_some()) - usize::from(before.is_some());
+        before
     }
-    /// Slots of a table with little in it.
-    const SLOTS_MIN: usize = 8;
-    /// What one of so many slots in use is few enough to give memory back.
+}
+
+impl PersistentTerms {
+    /// Places of a table with little in it.
+    const PLACES_MIN: usize = 8;
+    /// What one of so many places in use is few enough to give memory back.
     const SPARSE: usize = 4;
-    /// What a table with so many slots has room for: the library's tables leave an eighth free.
-    const fn capacity(slots: usize) -> usize {
-        slots - slots / 8
+
+    fn places<'g>(&self, guard: &'g Guard) -> &'g Places {
+        // SAFETY: there always are some, and they are freed when all guards that may have seen them
+        // are gone.
+        unsafe { self.places.load(Ordering::Acquire, guard).deref() }
     }
-    /// Words of values, keys and slots.
-    fn total_words(&self) -> usize {
-        self.words + self.slots
+    fn get(&self, key: Term) -> Option<Term> {
+        let guard = &pin();
+        let places = self.places(guard);
+        places.find(key).ok().map(|at| places.value(at))
+    }
+    /// Sets the value of a key that has none, or another; what was there before is to be retired.
+    fn put(&self, owned: &mut Owned, key: Term, value: Term) -> Option<LiteralArea> {
+        let guard = &pin();
+        let mut area = LiteralArea::new();
+        let (key, value) = (area.copy_in(key), area.copy_in(value));
+        let mut places = self.places(guard);
+        if places.find(key).is_err() {
+            let wanted = if (owned.count + 1) * 2 > places.0.len() {
+                places.0.len() * 2
+            } else {
+                places.0.len()
+            };
+            // Free places end each search.
+            if wanted > places.0.len() || (owned.count + owned.erased + 1) * 4 > wanted * 3 {
+                places = self.rebuild(owned, wanted, guard);
+            }
+        }
+        let (Ok(at) | Err(at)) = places.find(key);
+        places.set(at, key, value);
+        owned.replace(at, Some(area))
+    }
+    fn erase(&self, owned: &mut Owned, key: Term) -> Option<LiteralArea> {
+        let guard = &pin();
+        let places = self.places(guard);
+        let at = places.find(key).ok()?;
+        places.0[at].key.store(ERASED, Ordering::Release);
+        owned.erased += 1;
+        let area = owned.replace(at, None);
+        if owned.count < places.0.len() / PersistentTerms::SPARSE {
+            let wanted = (owned.count * 2).next_power_of_two().max(PersistentTerms::PLACES_MIN);
+            if wanted < places.0.len() {
+                self.rebuild(owned, wanted, guard);
+            }
+        }
+        area
+    }
+    /// Moves all that is there to so many new places.
+    fn rebuild<'g>(&self, owned: &mut Owned, count: usize, guard: &'g Guard) -> &'g Places {
+        let (from, to) = (self.places(guard), Places::new(count));
+        let mut areas = Owned::new(count).areas;
+        for (key, value) in from.pairs() {
+            let (Ok(old), Err(new)) = (from.find(key), to.find(key)) else {
+                unreachable!("a key is there once")
+            };
+            to.set(new, key, value);
+            areas[new] = owned.areas[old].take();
+        }
+        owned.areas = areas;
+        owned.erased = 0;
+        let before = self.places.swap(crossbeam_epoch::Owned::new(to), Ordering::AcqRel, guard);
+        // SAFETY: nobody finds them any more.
+        unsafe { guard.defer_destroy(before) };
+        self.places(guard)
+    }
+    /// Takes all out; what is to be retired.
+    fn erase_all(&self) -> Vec<LiteralArea> {
+        let owned = &mut *self.owned.lock();
+        let areas = owned.areas.iter_mut().filter_map(Option::take).collect();
+        *owned = Owned::new(PersistentTerms::PLACES_MIN);
+        let guard = &pin();
+        let empty = crossbeam_epoch::Owned::new(Places::new(PersistentTerms::PLACES_MIN));
+        let before = self.places.swap(empty, Ordering::AcqRel, guard);
+        // SAFETY: nobody finds them any more.
+        unsafe { guard.defer_destroy(before) };
+        areas
     }
 }
 
-/// Slots of the table.
+/// Places of the table.
 pub(crate) fn slots(p: &Process) -> usize {
-    terms(p).table.read().slots
+    terms(p).places(&pin()).0.len()
 }
 
 /// Visits all keys and values.
 pub(crate) fn each(vm: &Vm, mut visit: impl FnMut(Term)) {
-    let table = vm.extension::<PersistentTerms>().table.read();
-    for entry in table.entries.values().flatten() {
-        visit(entry.key);
-        visit(entry.value);
+    let terms = vm.extension::<PersistentTerms>();
+    // Nothing is retired meanwhile.
+    let _owned = terms.owned.lock();
+    for (key, value) in terms.places(&pin()).pairs() {
+        visit(key);
+        visit(value);
     }
-}
-
-#[derive(Default)]
-struct PersistentTerms {
-    table: RwLock<PersistentTable>,
 }
 
 fn terms(p: &Process) -> &'static PersistentTerms {
@@ -113,20 +229,21 @@ fn terms(p: &Process) -> &'static PersistentTerms {
 
 #[bif("persistent_term:get/1")]
 fn get_1(p: &mut Process, key: Term) -> BifResult {
-    terms(p).table.read().find(key).map(|entry| entry.value).ok_or(BifExit::BADARG)
+    terms(p).get(key).ok_or(BifExit::BADARG)
 }
 
 #[bif("persistent_term:get/2")]
 fn get_2(p: &mut Process, key: Term, default: Term) -> BifResult {
-    Ok(terms(p).table.read().find(key).map_or(default, |entry| entry.value))
+    Ok(terms(p).get(key).unwrap_or(default))
 }
 
 #[bif("persistent_term:get/0")]
 fn get_0(p: &mut Process) -> BifResult {
-    let table = terms(p).table.read();
+    let terms = terms(p);
+    let _owned = terms.owned.lock();
     let mut list = Term::NIL;
-    for entry in table.entries.values().flatten() {
-        let pair = p.tuple(&[entry.key, entry.value]);
+    for (key, value) in terms.places(&pin()).pairs() {
+        let pair = p.tuple(&[key, value]);
         list = p.cons(pair, list);
     }
     Ok(list)
@@ -150,31 +267,30 @@ fn put_new(p: &mut Process, key: Term, value: Term) -> BifResult {
 }
 
 fn put_unless(p: &mut Process, key: Term, value: Term, taken_is_error: bool) -> BifResult {
-    let mut table = terms(p).table.write();
-    match table.find(key) {
-        Some(entry) if equal_exact(entry.value, value) => return Ok(Term::atom(am::OK)),
+    let terms = terms(p);
+    let mut owned = terms.owned.lock();
+    match terms.get(key) {
+        Some(before) if equal_exact(before, value) => return Ok(Term::atom(am::OK)),
         Some(_) if taken_is_error => return Err(BifExit::BADARG),
         _ => {}
     }
-    let mut area = LiteralArea::new();
-    let entry = Entry { key: area.copy_in(key), value: area.copy_in(value), area };
-    let before = table.remove(key);
-    table.add(key, entry);
-    drop(table);
+    let before = terms.put(&mut owned, key, value);
+    drop(owned);
     retire(p, before);
     Ok(Term::atom(am::OK))
 }
 
 /// Frees what is not in the table any more, once no process uses it.
-fn retire(p: &Process, entries: impl IntoIterator<Item = Entry>) {
-    for entry in entries {
-        p.vm.retirement.add(p.vm, entry.area.ranges().collect(), Box::new(entry.area));
+fn retire(p: &Process, areas: impl IntoIterator<Item = LiteralArea>) {
+    for area in areas {
+        p.vm.retirement.add(p.vm, area.ranges().collect(), Box::new(area));
     }
 }
 
 #[bif("persistent_term:erase/1")]
 fn erase(p: &mut Process, key: Term) -> BifResult {
-    let erased = terms(p).table.write().remove(key);
+    let terms = terms(p);
+    let erased = terms.erase(&mut terms.owned.lock(), key);
     let found = erased.is_some();
     retire(p, erased);
     Ok(Term::bool(found))
@@ -182,9 +298,10 @@ fn erase(p: &mut Process, key: Term) -> BifResult {
 
 #[bif("persistent_term:info/0")]
 fn info(p: &mut Process) -> BifResult {
+    let terms = terms(p);
     let (count, words) = {
-        let table = terms(p).table.read();
-        (table.count, table.total_words())
+        let owned = terms.owned.lock();
+        (owned.count, owned.words + slots(p))
     };
     let pairs = [
         (Term::atom(atom!("count")), Term::small(count as i64)),
@@ -195,7 +312,81 @@ fn info(p: &mut Process) -> BifResult {
 
 #[bif("erts_internal:erase_persistent_terms/0")]
 fn erase_all(p: &mut Process) -> BifResult {
-    let all = std::mem::take(&mut *terms(p).table.write());
-    retire(p, all.entries.into_values().flatten());
+    retire(p, terms(p).erase_all());
     if p.exiting { badarg() } else { Ok(Term::atom(am::OK)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    fn put(terms: &PersistentTerms, key: i64, value: i64) {
+        terms.put(&mut terms.owned.lock(), Term::small(key), Term::small(value));
+    }
+    fn erase(terms: &PersistentTerms, key: i64) -> bool {
+        terms.erase(&mut terms.owned.lock(), Term::small(key)).is_some()
+    }
+    fn get(terms: &PersistentTerms, key: i64) -> Option<i64> {
+        terms.get(Term::small(key)).and_then(Term::as_small)
+    }
+    fn places(terms: &PersistentTerms) -> usize {
+        terms.places(&pin()).0.len()
+    }
+
+    #[test]
+    fn keys_are_found_while_the_table_grows_and_shrinks() {
+        let terms = PersistentTerms::default();
+        (0..1000).for_each(|key| put(&terms, key, key + 1));
+        assert_eq!(places(&terms), 2048);
+        assert!((0..1000).all(|key| get(&terms, key) == Some(key + 1)));
+        assert!((0..1000).step_by(2).all(|key| erase(&terms, key)));
+        assert!(!erase(&terms, 0));
+        assert!((0..1000).all(|key| get(&terms, key) == (key % 2 == 1).then_some(key + 1)));
+        (0..1000).for_each(|key| put(&terms, key, -key));
+        assert!((0..1000).all(|key| get(&terms, key) == Some(-key)));
+        assert_eq!(terms.owned.lock().count, 1000);
+        assert!((0..1000).all(|key| erase(&terms, key)));
+        assert_eq!((places(&terms), terms.owned.lock().count), (8, 0));
+    }
+
+    #[test]
+    fn erased_places_are_cleared_before_a_search_has_no_end() {
+        let terms = PersistentTerms::default();
+        for key in 0..1000 {
+            put(&terms, key, key);
+            assert!(erase(&terms, key));
+            assert_eq!(get(&terms, key), None);
+        }
+        assert_eq!(places(&terms), 8);
+    }
+
+    #[test]
+    fn readers_never_see_the_value_of_another_key() {
+        const KEYS: i64 = 40;
+        let (terms, ends) = (PersistentTerms::default(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let read = || {
+                while !ends.load(Ordering::Relaxed) {
+                    for key in 0..KEYS {
+                        let value = get(&terms, key);
+                        assert!(value.is_none_or(|value| value % KEYS == key), "{key}: {value:?}");
+                    }
+                }
+            };
+            let readers = [scope.spawn(read), scope.spawn(read)];
+            for turn in 0..20_000 {
+                let key = turn * 7 % KEYS;
+                if turn / KEYS % 2 == 0 {
+                    put(&terms, key, turn * KEYS + key);
+                } else {
+                    erase(&terms, key);
+                }
+            }
+            ends.store(true, Ordering::Relaxed);
+            for reader in readers {
+                reader.join().expect("no reader panics");
+            }
+        });
+    }
 }

@@ -2,7 +2,10 @@
 
 use crate::args::{list_of, pair_of};
 use crate::process::ask_as;
+use smallvec::{SmallVec, smallvec};
 use std::mem::ManuallyDrop;
+use std::sync::LazyLock;
+use swarmrt_heap::copy_term;
 use swarmrt_machine::process::Watcher;
 use swarmrt_machine::process::links::{Tag, Watched};
 use swarmrt_machine::process::run_state;
@@ -398,6 +401,9 @@ enum Item {
     Bound(Tag),
 }
 
+/// Mostly one.
+type Items = SmallVec<[Item; 1]>;
+
 impl Item {
     fn of(p: &Process, item: Term) -> Result<Item, BifExit> {
         let release = p.vm.release();
@@ -416,13 +422,12 @@ impl Item {
     }
 }
 
-/// `{{dictionary, Key}, Value}`.
-fn bound(heap: &mut FragmentHeap, process: &Process, key: Term) -> Term {
+/// `{dictionary, Key}` and the value.
+fn bound(heap: &mut FragmentHeap, process: &Process, key: Term) -> (Term, Term) {
     let value = process.dictionary.get(key).filter(|_| !hides(process));
     let value = value.map_or(Term::atom(am::UNDEFINED), |value| copy(heap, value));
     let key = copy(heap, key);
-    let item = heap.tuple(&[Term::atom(atom!("dictionary")), key]);
-    heap.tuple(&[item, value])
+    (heap.tuple(&[Term::atom(atom!("dictionary")), key]), value)
 }
 
 /// Whether an item depends on what is in messages, so that those that are no terms are found out.
@@ -437,36 +442,47 @@ fn looks_at_messages(process: &Process, items: &[Item]) -> bool {
     !process.is_in_native() && items.iter().any(looks)
 }
 
-/// The answer for a list of items, each in a pair; the name `registered_name` alone gives `[]`.
-fn answer(
+/// An item, or how it is called in the answer, and its value.
+type Answers = SmallVec<[(Term, Term); 1]>;
+
+/// What is answered for a list of items. A process without a name has none to tell unless it is
+/// asked for in a list.
+fn answers(
     heap: &mut FragmentHeap,
     process: &mut Process,
     items: &[Item],
     form: Form,
     own: bool,
-) -> Term {
+) -> Answers {
     if looks_at_messages(process, items) {
         process.mailbox.drop_unreadable();
     }
-    let mut pairs = Vec::new();
+    let mut answers = Answers::new();
     for wanted in items {
         let name = match wanted {
             Item::Named(name) => *name,
             Item::Bound(key) => {
-                pairs.push(bound(heap, process, key.term()));
+                answers.push(bound(heap, process, key.term()));
                 continue;
             }
         };
         let Some(value) = item(heap, process, name, own) else { continue };
         if name == am::REGISTERED_NAME && value.is_nil() && form != Form::List {
-            if form == Form::One {
-                return Term::NIL;
-            }
             continue;
         }
-        pairs.push(heap.tuple(&[Term::atom(name), value]));
+        answers.push((Term::atom(name), value));
     }
-    if form == Form::One { pairs.first().copied().unwrap_or(Term::NIL) } else { heap.list(&pairs) }
+    answers
+}
+
+/// The pair of what was answered, `[]` for nothing; or a list of pairs.
+fn in_form<A: Alloc>(heap: &mut A, answers: &[(Term, Term)], form: Form) -> Term {
+    if form == Form::One {
+        return answers.first().map_or(Term::NIL, |&(item, value)| heap.tuple(&[item, value]));
+    }
+    let pairs: Vec<Term> =
+        answers.iter().map(|&(item, value)| heap.tuple(&[item, value])).collect();
+    heap.list(&pairs)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -476,13 +492,17 @@ enum Form {
     List,
 }
 
-fn info(p: &mut Process, pid: Term, items: Vec<Item>, form: Form) -> BifResult {
+fn info(p: &mut Process, pid: Term, items: Items, form: Form) -> BifResult {
     let pid = own_pid(pid).ok_or(BifExit::BADARG)?;
     if pid == p.id() {
         p.handle_signals();
         let mut heap = FragmentHeap::new();
-        let result = answer(&mut heap, p, &items, form, true);
-        return Ok(swarmrt_heap::copy_term(result, &mut p.heap));
+        let mut answers = answers(&mut heap, p, &items, form, true);
+        for (item, value) in &mut answers {
+            *item = copy_term(*item, &mut p.heap);
+            *value = copy_term(*value, &mut p.heap);
+        }
+        return Ok(in_form(&mut p.heap, &answers, form));
     }
     if p.bif_state.is_none() && p.vm.processes.get(pid).is_none() {
         return Ok(Term::atom(am::UNDEFINED));
@@ -490,7 +510,7 @@ fn info(p: &mut Process, pid: Term, items: Vec<Item>, form: Form) -> BifResult {
     ask_info(p, pid, items, form)
 }
 
-fn ask_info(p: &mut Process, pid: u64, items: Vec<Item>, form: Form) -> BifResult {
+fn ask_info(p: &mut Process, pid: u64, items: Items, form: Form) -> BifResult {
     // Most of all the shutdown of applications asks every process for its group leader.
     let is_leader =
         |item: &Item| matches!(item, Item::Named(name) if *name == atom!("group_leader"));
@@ -503,7 +523,8 @@ fn ask_info(p: &mut Process, pid: u64, items: Vec<Item>, form: Form) -> BifResul
         signal::send_call
     };
     let question = move |process: &mut Process, heap: &mut FragmentHeap| {
-        answer(heap, process, &items, form, false)
+        let answers = answers(heap, process, &items, form, false);
+        in_form(heap, &answers, form)
     };
     ask_as(p, pid, send, question, Term::atom(am::UNDEFINED))
 }
@@ -558,7 +579,8 @@ const ITEMS: [&str; 40] = [
 ];
 
 fn is_item(name: Atom) -> bool {
-    ITEMS.contains(&name.name())
+    static ATOMS: LazyLock<[Atom; ITEMS.len()]> = LazyLock::new(|| ITEMS.map(Atom::new));
+    ATOMS.contains(&name)
 }
 
 /// The names of the items that this release has.
@@ -582,7 +604,7 @@ fn process_info_1(p: &mut Process, pid: Term) -> BifResult {
 fn process_info_2(p: &mut Process, pid: Term, items: Term) -> BifResult {
     if !items.is_list() {
         let item = Item::of(p, items)?;
-        return info(p, pid, vec![item], Form::One);
+        return info(p, pid, smallvec![item], Form::One);
     }
     let items =
         list_of(items)?.into_iter().map(|item| Item::of(p, item)).collect::<Result<_, _>>()?;

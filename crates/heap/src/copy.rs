@@ -169,7 +169,11 @@ fn small_part(term: Term) -> Option<Bits> {
 
 /// Copies `term` into `to`, which has room or grows. Sharing within the term is not kept, as in
 /// OTP, unless it is very large.
+#[inline]
 pub fn copy_term<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
+    if term.is_immediate() {
+        return term;
+    }
     copy(term, to, &Sharing::now())
 }
 

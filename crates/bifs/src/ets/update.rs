@@ -8,6 +8,7 @@ use super::table::{Access, Storage, Table, TableKind};
 use super::{One, done, register_of};
 use crate::args::{list_of, pair_of};
 use crossbeam_epoch::pin;
+use smallvec::{SmallVec, smallvec};
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, FragmentHeap, Release, Term, Tuple, am, atom, bigint, compare};
 
@@ -296,6 +297,23 @@ fn update_element_4(
     update_element_in(p, id, key, specification, Some(default))
 }
 
+/// The indexes and new values of elements, one or a list of them.
+fn elements_of(
+    specification: Term,
+    no_such_position: impl Fn() -> BifExit,
+) -> Result<SmallVec<[(usize, Term); 4]>, BifExit> {
+    let element = |pair: Term| {
+        let (position, value) = pair_of(pair).ok_or(BifExit::BADARG)?;
+        let position = position.as_small().ok_or(BifExit::BADARG)?;
+        if position < 1 { Err(no_such_position()) } else { Ok((position as usize - 1, value)) }
+    };
+    if specification.is_list() {
+        list_of(specification)?.into_iter().map(element).collect()
+    } else {
+        Ok(smallvec![element(specification)?])
+    }
+}
+
 fn update_element_in(
     p: &mut Process,
     id: Term,
@@ -308,10 +326,6 @@ fn update_element_in(
     check_default(p, table, default)?;
     if is_set(table).is_err() {
         return Err(BifExit::BADARG);
-    }
-    // That there is no such key comes first.
-    if default.is_none() && !has_key(table, key) {
-        return done(table, Term::bool(false));
     }
     let default = match default {
         Some(default) => match object_of(table, default) {
@@ -326,16 +340,14 @@ fn update_element_in(
         Release::R25 | Release::R26 => BifExit::BADARG,
         _ => BifExit::Caused(atom!("position")),
     };
-    let pairs = if specification.is_list() { list_of(specification)? } else { vec![specification] };
-    let mut values = Vec::with_capacity(pairs.len());
-    for pair in pairs {
-        let (position, value) = pair_of(pair).ok_or(BifExit::BADARG)?;
-        let position = position.as_small().ok_or(BifExit::BADARG)?;
-        if position < 1 {
-            return Err(no_such_position());
+    let values = match elements_of(specification, no_such_position) {
+        Ok(values) => values,
+        // That there is no such key comes first.
+        Err(_) if default.is_none() && !has_key(table, key) => {
+            return done(table, Term::bool(false));
         }
-        values.push((position as usize - 1, value));
-    }
+        Err(raise) => return Err(raise),
+    };
     let change = |object: &mut Head| {
         let arity = object.tuple().arity();
         if values.iter().any(|&(at, _)| at == table.keypos) {

@@ -27,9 +27,11 @@ pub struct Extensions {
 struct Itself(u64);
 
 impl Hasher for Itself {
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }
+    #[inline]
     fn write_u64(&mut self, value: u64) {
         self.0 = value;
     }
@@ -64,7 +66,8 @@ impl Extensions {
                 (key, made)
             });
             if taken_by == key {
-                return state.downcast_ref().expect("kept by its type");
+                // SAFETY: its type is the one that it is kept by.
+                return unsafe { &*std::ptr::from_ref(state).cast::<T>() };
             }
         }
         panic!("there are places for {PLACES} kinds of state");

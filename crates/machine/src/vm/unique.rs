@@ -80,6 +80,11 @@ fn unsigned(heap: &mut impl Alloc, value: u128) -> Term {
 
 /// An integer so far above the first that need not be positive.
 pub fn from_start(heap: &mut impl Alloc, distance: u128) -> Term {
+    if let Ok(near) = i64::try_from(distance)
+        && let Some(value) = UNIQUE_START.checked_add(near)
+    {
+        return heap.int(value);
+    }
     let below = u128::from(UNIQUE_START.unsigned_abs());
     let magnitude = distance.abs_diff(below);
     heap.big(distance < below, &[magnitude as u64, (magnitude >> 64) as u64])

@@ -29,12 +29,14 @@ struct Seeded {
     state: AtomicU64,
 }
 
+fn real_os_time_ns() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as i64)
+}
+
 impl World {
     /// The operating system's time and threads; processes are next as the run queues have it.
     pub fn real() -> World {
-        let started_os_ns =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as i64);
-        World { started: Instant::now(), started_os_ns, seeded: None }
+        World { started: Instant::now(), started_os_ns: real_os_time_ns(), seeded: None }
     }
 
     /// Virtual time, and choices that follow from the seed.
@@ -55,7 +57,7 @@ impl World {
     /// Nanoseconds since the Unix epoch as the operating system has it.
     pub fn os_time_ns(&self) -> i64 {
         match &self.seeded {
-            None => World::real().started_os_ns,
+            None => real_os_time_ns(),
             Some(seeded) => self.started_os_ns + seeded.now_ns.load(Ordering::Relaxed) as i64,
         }
     }

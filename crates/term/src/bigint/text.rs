@@ -25,15 +25,15 @@ pub fn parse_integer<A: Alloc + ?Sized>(
     let negative = text.first() == Some(&b'-');
     let digits = if negative || text.first() == Some(&b'+') { &text[1..] } else { text };
     let value = |byte: u8| char::from(byte).to_digit(base);
-    if digits.is_empty() || digits.iter().any(|&byte| value(byte).is_none()) {
-        return Err(ParseError::NotAnInteger);
-    }
-    if digits.len() <= 12 {
+    if (1..=12).contains(&digits.len()) {
         let magnitude = digits
             .iter()
-            .filter_map(|&byte| value(byte))
-            .fold(0i64, |sum, digit| sum * i64::from(base) + i64::from(digit));
+            .try_fold(0i64, |sum, &byte| Some(sum * i64::from(base) + i64::from(value(byte)?)))
+            .ok_or(ParseError::NotAnInteger)?;
         return Ok(alloc.int(if negative { -magnitude } else { magnitude }));
+    }
+    if digits.is_empty() || digits.iter().any(|&byte| value(byte).is_none()) {
+        return Err(ParseError::NotAnInteger);
     }
     let leading = digits.iter().take_while(|&&byte| byte == b'0').count();
     let digits = &digits[leading..];

@@ -62,11 +62,12 @@ fn build_flat<A: Alloc + ?Sized>(
     for &pair in pairs {
         let before = &sorted[..count];
         // Most come in order.
-        let place = match before.last().map(|last| compare_exact(last.0, pair.0)) {
-            None | Some(Ordering::Less) => Err(count),
-            Some(_) => before.binary_search_by(|other| compare_exact(other.0, pair.0)),
-        };
-        match place {
+        if before.last().is_none_or(|last| compare_exact(last.0, pair.0) == Ordering::Less) {
+            sorted[count] = pair;
+            count += 1;
+            continue;
+        }
+        match before.binary_search_by(|other| compare_exact(other.0, pair.0)) {
             Ok(_) if unique => return Err(DuplicateKey),
             Ok(at) => sorted[at] = pair,
             Err(at) => {
