@@ -357,9 +357,9 @@ impl Process {
     /// product. Nothing is counted without a large integer.
     pub fn count_digits(&mut self, a: Term, b: Term, result: Term, is_product: bool) {
         const DIGITS_PER_REDUCTION: usize = 16;
-        let [a, b, result] =
-            [a, b, result].map(|number| number.as_big().map_or(1, |big| big.digits().len()));
-        let longest = a.max(b).max(result);
+        let digits = |number: Term| number.as_big().map_or(1, |big| big.digits().len());
+        let (a, b) = (digits(a), digits(b));
+        let longest = a.max(b).max(digits(result));
         if longest > 1 {
             let digits = if is_product { longest.max(a.saturating_mul(b)) } else { longest };
             self.bump_reductions(digits.div_ceil(DIGITS_PER_REDUCTION));

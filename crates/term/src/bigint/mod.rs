@@ -60,6 +60,18 @@ impl<'a> Integer<'a> {
         term.as_big().map(|big| Integer { negative: big.is_negative(), digits: big.digits() })
     }
 
+    /// The value, if its magnitude has fewer than 128 bits.
+    #[inline]
+    fn as_i128(&self) -> Option<i128> {
+        let magnitude = match *self.digits {
+            [] => 0,
+            [digit] => i128::from(digit),
+            [low, high] if high >> 63 == 0 => i128::from(high) << 64 | i128::from(low),
+            _ => return None,
+        };
+        Some(if self.negative { -magnitude } else { magnitude })
+    }
+
     fn bit_len(&self) -> usize {
         bit_len(self.digits)
     }
@@ -165,6 +177,11 @@ fn add_slow<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term, subtract: bool) 
         return finish_float(alloc, if subtract { x - y } else { x + y });
     }
     integers!(a b);
+    if let (Some(x), Some(y)) = (a.as_i128(), b.as_i128())
+        && let Some(sum) = if subtract { x.checked_sub(y) } else { x.checked_add(y) }
+    {
+        return Ok(finish_i128(alloc, sum));
+    }
     let b_negative = b.negative != subtract;
     let (long, short) =
         if a.digits.len() >= b.digits.len() { (a.digits, b.digits) } else { (b.digits, a.digits) };

@@ -22,16 +22,15 @@ pub(super) fn order_parts(a: Term, b: Term, exact: bool, levels: u32) -> Orderin
     order(a, b, exact, levels)
 }
 
-/// The last elements of two tuples of one arity if all before them are equal, else their order.
+/// The last ones of as many terms here as there if all before them are equal, else their order.
 #[inline]
 fn order_of_first_elements(
-    a: Term,
-    b: Term,
+    a: &[Term],
+    b: &[Term],
     exact: bool,
     levels: u32,
 ) -> Result<(Term, Term), Ordering> {
-    let (Some((&last_a, first_a)), Some((&last_b, first_b))) =
-        (tuple_elements(a).split_last(), tuple_elements(b).split_last())
+    let (Some((&last_a, first_a)), Some((&last_b, first_b))) = (a.split_last(), b.split_last())
     else {
         return Err(Ordering::Equal);
     };
@@ -94,7 +93,18 @@ pub(super) fn order(mut a: Term, mut b: Term, exact: bool, levels: u32) -> Order
             && a.boxed_header() == b.boxed_header()
             && a.boxed_header().has(Subtag::Tuple)
         {
-            match order_of_first_elements(a, b, exact, levels - 1) {
+            let (of_a, of_b) = (tuple_elements(a), tuple_elements(b));
+            match order_of_first_elements(of_a, of_b, exact, levels - 1) {
+                Ok(last) => (a, b) = last,
+                Err(order) => return order,
+            }
+            continue;
+        }
+        if levels > 0
+            && let (Some(of_a), Some(of_b)) = (a.as_flat_map(), b.as_flat_map())
+            && of_a.keys() == of_b.keys()
+        {
+            match order_of_first_elements(of_a.values(), of_b.values(), exact, levels - 1) {
                 Ok(last) => (a, b) = last,
                 Err(order) => return order,
             }

@@ -37,7 +37,9 @@ impl Piece {
                     None => bits.bit_size,
                 };
                 let is_whole = (bits.bit_offset | taken).is_multiple_of(8)
-                    && (size.is_some() || taken.is_multiple_of(segment.unit as usize));
+                    && (matches!(segment.unit, 1 | 8)
+                        || size.is_some()
+                        || taken.is_multiple_of(segment.unit as usize));
                 is_whole.then_some(Piece::Bytes(start, taken / 8))
             }
             SegmentKind::Integer => {
