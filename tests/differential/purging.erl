@@ -13,6 +13,7 @@ main() ->
     callers_live_on(),
     callers_of_purged_funs(),
     refused_chunks(),
+    loaded_while_on_load_waits(),
     binaries_are_given_back().
 
 %% Processes that only call a module survive when it is loaded and purged all the time.
@@ -205,6 +206,28 @@ refused_chunks() ->
          code:purge(chunky)
      end || Name <- ["Attr", "CInf"], Bytes <- [<<"no term">>, <<131, 106>>, <<>>]],
     drop(chunky).
+
+%% A version whose on_load function is still to run, and another one that is loaded meanwhile.
+loaded_while_on_load_waits() ->
+    {module, waiting} = put_in_place(1, []),
+    {User, Monitor} = spawn_monitor(waiting, stay, []),
+    io:format("~p~n", [[put_in_place(N, [{attribute, 1, on_load, {init, 0}}]) || N <- [2, 3]]]),
+    io:format("~p~n", [{waiting:version(), finished(true), waiting:version(), finished(true), finished(false)}]),
+    io:format("~p~n", [code:purge(waiting)]),
+    receive {'DOWN', Monitor, process, User, Why} -> io:format("~p~n", [Why]) end,
+    {error, on_load} = put_in_place(4, [{attribute, 1, on_load, {init, 0}}]),
+    io:format("~p~n", [{erts_code_purger:finish_after_on_load(waiting, false), finished(true), waiting:version()}]),
+    drop(waiting).
+
+put_in_place(N, Attributes) ->
+    Text = ["version() -> " ++ integer_to_list(N) ++ ".", "stay() -> receive go -> waiting:version() end.", "init() -> ok."],
+    Forms = [element(2, erl_parse:parse_form(element(2, erl_scan:string(Line)))) || Line <- Text],
+    Exports = {attribute, 1, export, [{version, 0}, {stay, 0}, {init, 0}]},
+    {ok, waiting, Binary} = compile:forms([{attribute, 1, module, waiting}, Exports | Attributes] ++ Forms),
+    erlang:load_module(waiting, Binary).
+
+finished(Keep) ->
+    try erlang:finish_after_on_load(waiting, Keep) catch error:Reason -> Reason end.
 
 %% What a built-in took with it when it went on elsewhere is not kept by the process.
 binaries_are_given_back() ->

@@ -4,7 +4,7 @@ use crate::process::wait_for_schedulers;
 use std::sync::Arc;
 use swarmrt_beam::file::{BeamFile, DebugFrame, decompressed};
 use swarmrt_machine::code::debug::{Called, Place, ValuePlace};
-use swarmrt_machine::code::{HasOldVersion, ModuleCode, Prepared};
+use swarmrt_machine::code::{HasOldVersion, ModuleCode, Prepared, Purge};
 use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::etf::{self, DecodeOptions};
@@ -124,8 +124,7 @@ fn call_on_load_function(p: &mut Process, module: Term) -> BifResult {
 fn finish_after_on_load(p: &mut Process, module: Term, keep: Term) -> BifResult {
     let (name, keep) = (module_name(module)?, keep.as_bool().ok_or(BifExit::BADARG)?);
     let _permission = p.change_code()?;
-    p.vm.finish_on_load(name, keep);
-    Ok(Term::bool(true))
+    if p.vm.finish_on_load(name, keep) { Ok(Term::bool(true)) } else { Err(BifExit::BADARG) }
 }
 
 #[bif("erlang:module_loaded/1")]
@@ -226,19 +225,22 @@ fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
     let (name, operation) = (module_name(module)?, operation.as_atom().ok_or(BifExit::BADARG)?);
     let _permission = p.change_code()?;
     Ok(Term::bool(match operation.name() {
-        "prepare" | "prepare_on_load" => p.vm.code.prepare_purge(name),
+        "prepare" => p.vm.code.prepare_purge(name, Purge::Old),
+        "prepare_on_load" => p.vm.code.prepare_purge(name, Purge::Failed),
         "abort" => {
             resume_callers(p, p.vm.code.abort_purge(name));
             false
         }
         "complete" => match p.vm.code.purge(name) {
-            Some((old, callers)) => {
+            Some((versions, callers)) => {
                 resume_callers(p, callers);
-                if let Some(library) = old.natives.library() {
-                    library.unload();
+                for version in versions {
+                    if let Some(library) = version.natives.library() {
+                        library.unload();
+                    }
+                    let ranges = version.literals.ranges().collect();
+                    p.vm.retirement.add(p.vm, ranges, Box::new(version));
                 }
-                let ranges = old.literals.ranges().collect();
-                p.vm.retirement.add(p.vm, ranges, Box::new(old));
                 true
             }
             None => false,
@@ -257,12 +259,9 @@ fn resume_callers(p: &Process, callers: Vec<u64>) {
 fn check_process_code(p: &mut Process, module: Term) -> BifResult {
     let module = module.as_atom().ok_or(BifExit::BADARG)?;
     // The running function is OTP's: what counts is where it and its callers return to.
-    Ok(Term::bool(
-        p.vm.code
-            .slot(module)
-            .and_then(|slot| slot.leaving().cloned())
-            .is_some_and(|old| returns_into(p, &old.range())),
-    ))
+    let slot = p.vm.code.slot(module).unwrap_or_default();
+    let uses = slot.leaving().any(|version| returns_into(p, &version.range()));
+    Ok(Term::bool(uses))
 }
 
 fn returns_into(p: &Process, code: &std::ops::Range<usize>) -> bool {
@@ -277,11 +276,11 @@ fn returns_into(p: &Process, code: &std::ops::Range<usize>) -> bool {
 /// Whether the process runs or would return into the old version of a module. It is between turns.
 /// A fun does not count, as in OTP: once its code is purged, it is a fun that leads nowhere.
 pub fn uses_old_code(p: &mut Process, module: Atom) -> bool {
-    let Some(old) = p.vm.code.slot(module).and_then(|slot| slot.leaving().cloned()) else {
-        return false;
-    };
-    let range = old.range();
-    range.contains(&(p.ip as usize)) || returns_into(p, &range)
+    let slot = p.vm.code.slot(module).unwrap_or_default();
+    slot.leaving().any(|version| {
+        let range = version.range();
+        range.contains(&(p.ip as usize)) || returns_into(p, &range)
+    })
 }
 
 #[bif("erts_internal:check_dirty_process_code/2")]

@@ -76,7 +76,7 @@ fn versions(p: &Process) -> Option<Versions> {
     let is = |other: &Option<Arc<ModuleCode>>| {
         other.as_ref().is_some_and(|other| Arc::ptr_eq(other, &version))
     };
-    let before = if is(&slot.old) || is(&slot.failed) {
+    let before = if slot.is_past(&version) {
         None
     } else if is(&slot.on_load) {
         Some(slot.current.or(slot.old))

@@ -16,4 +16,4 @@ pub use export::{Export, FunEntry};
 pub use located::Located;
 pub use module::{LoadError, Location, ModuleCode, Prepared, RecordEntry};
 pub use permission::ChangingCode;
-pub use server::{CodeServer, HasOldVersion, ModuleSlot, PurgeWait};
+pub use server::{CodeServer, HasOldVersion, ModuleSlot, Purge, PurgeWait};

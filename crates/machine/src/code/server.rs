@@ -28,20 +28,34 @@ pub struct ModuleSlot {
     pub old: Option<Arc<ModuleCode>>,
     /// A version whose `on_load` function is still to run or running.
     pub on_load: Option<Arc<ModuleCode>>,
-    /// A version whose `on_load` function failed, until it is purged. It leaves before `old` does.
+    /// The version whose `on_load` function failed last, until it is purged.
     pub failed: Option<Arc<ModuleCode>>,
-    /// While the old version is being purged.
+    /// Versions that another one took the place of in `on_load`, `failed` or `old` before they
+    /// were purged. They leave with the old version.
+    pub displaced: Vec<Arc<ModuleCode>>,
+    /// While versions are being purged.
     pub purging: Option<Purging>,
 }
 
 /// A purge that has begun and is neither complete nor aborted.
 #[derive(Clone)]
 pub struct Purging {
-    /// The funs that led into the old version, each with its address there. They lead nowhere
+    /// What is being purged, at least one.
+    versions: Vec<Arc<ModuleCode>>,
+    /// The funs that led into those versions, each with its address there. They lead nowhere
     /// meanwhile.
     funs: Arc<[(&'static FunEntry, usize)]>,
     /// Processes that called such a fun and are suspended until the purge is over.
     callers: Vec<u64>,
+}
+
+/// Which versions of a module are to be purged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purge {
+    /// The old one, and all that have no other place.
+    Old,
+    /// The one whose `on_load` function failed.
+    Failed,
 }
 
 /// What a process has to do that calls a fun that leads nowhere.
@@ -59,9 +73,15 @@ impl ModuleSlot {
     fn must_be_purged(&self) -> bool {
         self.old.is_some() && self.current.is_some()
     }
-    /// The version that is to be purged next.
-    pub fn leaving(&self) -> Option<&Arc<ModuleCode>> {
-        self.failed.as_ref().or(self.old.as_ref())
+    /// The versions that are being purged, or else the old one.
+    pub fn leaving(&self) -> impl Iterator<Item = &Arc<ModuleCode>> {
+        let purged: &[_] = self.purging.as_ref().map_or(&[], |purging| &purging.versions);
+        purged.iter().chain(self.old.as_ref().filter(|_| purged.is_empty()))
+    }
+    /// Whether this version has been replaced or has failed.
+    pub fn is_past(&self, version: &Arc<ModuleCode>) -> bool {
+        let mut past = self.old.iter().chain(&self.failed).chain(&self.displaced);
+        past.any(|other| Arc::ptr_eq(other, version))
     }
 }
 
@@ -329,7 +349,7 @@ impl CodeServer {
         self.add_range(prepared);
         if prepared.on_load.is_some() {
             prepared.activate_funs();
-            slot.on_load = Some(prepared.clone());
+            slot.displaced.extend(slot.on_load.replace(prepared.clone()));
             return Ok(());
         }
         self.make_current(slot, prepared);
@@ -344,25 +364,27 @@ impl CodeServer {
             for (mfa, _) in old.exports_of().filter(|(mfa, _)| !stays.contains(mfa)) {
                 self.export(mfa).clear();
             }
-            slot.old = Some(old);
+            slot.displaced.extend(slot.old.replace(old));
         }
         module.activate_funs();
         slot.current = Some(module.clone());
     }
 
     /// Makes a version whose `on_load` function has run current (`keep`), or else lets it go.
-    pub fn finish_on_load(&self, name: Atom, keep: bool) {
+    /// `false` when there is none.
+    pub fn finish_on_load(&self, name: Atom, keep: bool) -> bool {
         let mut modules = self.modules.write();
-        let Some(slot) = modules.get_mut(&name) else { return };
-        let Some(module) = slot.on_load.take() else { return };
+        let Some(slot) = modules.get_mut(&name) else { return false };
+        let Some(module) = slot.on_load.take() else { return false };
         if keep {
             module.ready.store(true, Ordering::Release);
             self.make_current(slot, &module);
         } else {
             // A process may still have it on its stack: it leaves as an old version does.
             module.deactivate_funs();
-            slot.failed = Some(module);
+            slot.displaced.extend(slot.failed.replace(module));
         }
+        true
     }
 
     /// The versions of a module; `None` when it was never loaded.
@@ -414,16 +436,24 @@ impl CodeServer {
         Ok(true)
     }
 
-    /// Begins to purge the old version: calls of funs that lead into it wait from now on. `false`
-    /// when there is no old version.
-    pub fn prepare_purge(&self, name: Atom) -> bool {
+    /// Begins to purge versions: calls of funs that lead into them wait from now on. `false` when
+    /// there is nothing to purge.
+    pub fn prepare_purge(&self, name: Atom, which: Purge) -> bool {
         let mut modules = self.modules.write();
         let Some(slot) = modules.get_mut(&name) else { return false };
-        let Some(old) = slot.leaving().cloned() else { return false };
-        slot.purging.get_or_insert_with(|| Purging {
-            funs: old.deactivate_funs().into(),
-            callers: Vec::new(),
-        });
+        if slot.purging.is_some() {
+            return true;
+        }
+        let versions: Vec<_> = match which {
+            Purge::Old => slot.old.iter().chain(&slot.failed).chain(&slot.displaced).collect(),
+            Purge::Failed => slot.failed.iter().collect(),
+        };
+        if versions.is_empty() {
+            return false;
+        }
+        let funs = versions.iter().flat_map(|version| version.deactivate_funs()).collect();
+        let versions = versions.into_iter().cloned().collect();
+        slot.purging = Some(Purging { versions, funs, callers: Vec::new() });
         true
     }
 
@@ -458,17 +488,23 @@ impl CodeServer {
         PurgeWait::Suspend
     }
 
-    /// Takes the old version, which no process runs any more, out of the tables. Terms may still
-    /// refer to its literals. Also returns the processes to resume.
-    pub fn purge(&self, name: Atom) -> Option<(Arc<ModuleCode>, Vec<u64>)> {
+    /// Takes the versions that are being purged, which no process runs any more, out of the tables.
+    /// Terms may still refer to their literals. Also returns the processes to resume. `None` when
+    /// no purge has begun.
+    pub fn purge(&self, name: Atom) -> Option<(Vec<Arc<ModuleCode>>, Vec<u64>)> {
         let mut modules = self.modules.write();
         let slot = modules.get_mut(&name)?;
-        let old = slot.failed.take().or_else(|| slot.old.take())?;
-        let callers = slot.purging.take().map_or_else(Vec::new, |purging| purging.callers);
-        old.deactivate_funs();
-        self.ranges.write().retain(|(range, _)| *range != old.range());
+        let Purging { versions, callers, .. } = slot.purging.take()?;
+        let goes = |module: &Arc<ModuleCode>| versions.iter().any(|v| Arc::ptr_eq(v, module));
+        slot.old.take_if(|old| goes(old));
+        slot.failed.take_if(|failed| goes(failed));
+        slot.displaced.retain(|displaced| !goes(displaced));
+        for version in &versions {
+            version.deactivate_funs();
+        }
+        self.ranges.write().retain(|(_, module)| !goes(module));
         self.state.fetch_add(1, Ordering::Release);
-        Some((old, callers))
+        Some((versions, callers))
     }
 
     /// The module that an address belongs to.
@@ -558,5 +594,73 @@ impl CodeServer {
         export.set_entry(module.past_cell(entry));
         self.unnamed_exports.lock().push(export);
         export
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::machine;
+    use swarmrt_beam::assemble::native_module;
+
+    fn prepared(server: &CodeServer, has_on_load: bool) -> Arc<ModuleCode> {
+        let prepared = server.prepare(&native_module("m", &[]));
+        let mut module = prepared.map_err(|error| error.0).expect("it can be loaded").0;
+        if has_on_load {
+            let module = Arc::get_mut(&mut module).expect("nobody has it yet");
+            module.on_load = Some(0);
+            module.ready.store(false, Ordering::Relaxed);
+        }
+        module
+    }
+
+    fn load(server: &CodeServer, has_on_load: bool) {
+        server.finish(&prepared(server, has_on_load)).expect("there is no old version");
+    }
+
+    /// How many versions a purge takes out.
+    fn purge(server: &CodeServer, name: Atom, which: Purge) -> usize {
+        server.prepare_purge(name, which);
+        server.purge(name).map_or(0, |(versions, _)| versions.len())
+    }
+
+    #[test]
+    fn no_version_is_lost_that_another_takes_the_place_of() {
+        let server = &machine().code;
+        let name = prepared(server, false).name;
+        let before = server.versions().len();
+        load(server, false);
+        // Two that wait, and one that becomes current meanwhile.
+        load(server, true);
+        load(server, true);
+        load(server, false);
+        assert!(server.finish_on_load(name, true), "the second one becomes current");
+        assert!(!server.finish_on_load(name, true), "none waits any more");
+        assert_eq!(server.versions().len(), before + 4);
+        assert_eq!(purge(server, name, Purge::Failed), 0);
+        assert_eq!(purge(server, name, Purge::Old), 3);
+        // Two whose functions fail.
+        load(server, true);
+        assert!(server.finish_on_load(name, false));
+        load(server, true);
+        assert!(server.finish_on_load(name, false));
+        assert_eq!(purge(server, name, Purge::Failed), 1);
+        assert_eq!(purge(server, name, Purge::Old), 1);
+        assert_eq!(server.versions().len(), before + 1);
+    }
+
+    #[test]
+    fn a_version_that_failed_leaves_without_the_old_one() {
+        let server = &machine().code;
+        let name = prepared(server, false).name;
+        load(server, false);
+        server.delete(name).expect("there is no old version");
+        load(server, true);
+        assert!(server.finish_on_load(name, false));
+        assert!(server.prepare_purge(name, Purge::Failed));
+        assert!(server.slot(name).is_some_and(|slot| slot.leaving().count() == 1));
+        assert_eq!(server.purge(name).map(|(versions, _)| versions.len()), Some(1));
+        assert!(server.has_old(name));
+        assert!(server.purge(name).is_none(), "no purge has begun");
     }
 }

@@ -538,14 +538,19 @@ impl Vm {
         Ok(())
     }
     /// Makes a version whose `on_load` function has run current (`keep`), or else lets it go.
-    pub fn finish_on_load(&'static self, name: Atom, keep: bool) {
+    /// `false` when there is none.
+    pub fn finish_on_load(&'static self, name: Atom, keep: bool) -> bool {
+        if self.code.slot(name).is_none_or(|slot| slot.on_load.is_none()) {
+            return false;
+        }
         if keep {
             self.before_replacement(name);
         }
-        self.code.finish_on_load(name, keep);
+        let finished = self.code.finish_on_load(name, keep);
         if keep {
             self.set_default_breakpoints(name);
         }
+        finished
     }
     /// Makes the current version of a module old. `Ok(false)` when the module was never loaded.
     ///
