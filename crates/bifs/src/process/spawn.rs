@@ -112,6 +112,13 @@ fn monitored(
     Some(reference)
 }
 
+/// There is no new process: what [`monitored`] made is no alias any more.
+fn forget_alias(p: &mut Process, reference: Option<RefValue>) {
+    if let Some(reference) = reference {
+        p.relations.remove_alias(reference.id);
+    }
+}
+
 /// The options of a process that another node asks for, and whether it is to be monitored.
 pub fn remote_spawn_options(vm: &Vm, list: Term) -> Option<(SpawnOptions, bool)> {
     let (mut options, mut is_monitored) = (SpawnOptions::default(), false);
@@ -138,7 +145,11 @@ fn spawn_opt_4(p: &mut Process, module: Term, function: Term, args: Term, list: 
     let (mut options, monitor) = spawn_options(p.vm, list).ok_or_else(bad_option)?;
     let start = start_of(module, function, args)?;
     let reference = monitored(p, &mut options, monitor);
-    let pid = spawned(spawn(p.vm, Some(p), start, options))?;
+    let Some(pid) = spawn(p.vm, Some(p), start, options) else {
+        forget_alias(p, reference);
+        return Err(BifExit::SYSTEM_LIMIT);
+    };
+    let pid = Term::pid(pid);
     match reference {
         Some(reference) => {
             let reference = reference.to_term(&mut p.heap);
@@ -304,8 +315,8 @@ fn spawn_request(
     let parsed = spawn_options(p.vm, list).filter(|_| request.valid);
     let badopt = parsed.is_none();
     let (mut options, monitor) = parsed.unwrap_or_default();
-    let reference = monitored(p, &mut options, monitor).unwrap_or_else(|| p.vm.next_ref());
-    let reference = reference.to_term(&mut p.heap);
+    let monitor = monitored(p, &mut options, monitor);
+    let reference = monitor.unwrap_or_else(|| p.vm.next_ref()).to_term(&mut p.heap);
     let reply = |p: &mut Process, wanted: bool, result: Term, value: Term| {
         if wanted {
             let message = p.tuple(&[reply_tag, reference, result, value]);
@@ -322,6 +333,7 @@ fn spawn_request(
         }
     };
     if spawn_announced(p.vm, Some(p), start, options, announce).is_none() {
+        forget_alias(p, monitor);
         reply(p, on_error, Term::atom(am::ERROR), Term::atom(am::SYSTEM_LIMIT));
     }
     Ok(reference)
