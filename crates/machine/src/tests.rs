@@ -248,6 +248,32 @@ fn aliases_last_as_long_as_they_are_to() {
 }
 
 #[test]
+fn long_work_learns_of_exits_that_come_through_an_alias() {
+    let (normal, kill) = (Term::atom(am::NORMAL), Term::atom(am::KILL));
+    for (reason, active, traps, ends) in [
+        (BOOM, true, false, true),
+        (BOOM, true, true, false),
+        (BOOM, false, false, false),
+        (normal, true, false, false),
+        (kill, true, true, true),
+    ] {
+        for priority in [false, true] {
+            let vm = machine();
+            let (pid, other) = (new_process(vm), new_process(vm));
+            let alias = vm.next_alias(pid);
+            process(vm, pid).trap_exit = traps;
+            if active {
+                process(vm, pid).relations.add_alias(alias, AliasMode::ExplicitUnalias);
+            }
+            signal::send_exit_through(vm, Term::pid(other), alias, reason, priority);
+            let case = format!("{reason:?}, active: {active}, traps: {traps}");
+            assert_eq!(process(vm, pid).has_exit_signal(), ends, "{case}");
+            assert_eq!(handle(vm, pid), ends, "{case}");
+        }
+    }
+}
+
+#[test]
 fn a_monitor_takes_its_alias_along() {
     for (mode, goes) in [
         (AliasMode::ExplicitUnalias, false),

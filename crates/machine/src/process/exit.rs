@@ -1,9 +1,9 @@
 //! The end of a process.
 
-use crate::process::links::Watched;
+use crate::process::links::{RefValue, Watched};
 use crate::process::sequential::TOKEN_BIT;
 use crate::process::{Ended, Process};
-use crate::signal;
+use crate::signal::{self, SignalKind};
 use std::io::Write;
 use std::sync::atomic::Ordering;
 use swarmrt_term::print::display;
@@ -33,15 +33,19 @@ impl Process {
             let kind = signal.kind & !TOKEN_BIT;
             let pair = signal.root.as_tuple().filter(|_| kind != signal.kind);
             let reason = pair.map_or(signal.root, |pair| pair.get(1));
-            let ends = if kind == signal::SignalKind::Exit as u32 {
-                reason == Term::atom(am::KILL)
+            let ends = |reason: Term, linked: bool| {
+                reason == Term::atom(am::KILL) && !linked
                     || !self.trap_exit && reason != Term::atom(am::NORMAL)
-            } else if kind == signal::SignalKind::LinkExit as u32 {
-                !self.trap_exit
-                    && reason != Term::atom(am::NORMAL)
-                    && self.relations.is_linked(signal.from)
-            } else {
-                false
+            };
+            let ends = match SignalKind::from_u32(kind) {
+                SignalKind::Exit => ends(reason, false),
+                SignalKind::LinkExit => ends(reason, true) && self.relations.is_linked(signal.from),
+                SignalKind::ExitAlias | SignalKind::PriorityExitAlias => {
+                    let (id, reason) = signal::split_numbered(signal.root);
+                    let alias = RefValue { id, low: signal.sequence };
+                    ends(reason, false) && self.relations.alias(alias).is_some()
+                }
+                _ => false,
             };
             if ends {
                 return true;

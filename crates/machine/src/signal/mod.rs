@@ -97,7 +97,7 @@ impl SignalKind {
         SignalKind::PriorityExitAlias,
     ];
 
-    fn from_u32(number: u32) -> SignalKind {
+    pub(crate) fn from_u32(number: u32) -> SignalKind {
         SignalKind::ALL[number as usize]
     }
 }
@@ -157,7 +157,7 @@ fn numbered_signal(kind: SignalKind, from: Term, number: u64, term: Term) -> *mu
 }
 
 /// The number and the term of such a signal.
-fn split_numbered(root: Term) -> (u64, Term) {
+pub(crate) fn split_numbered(root: Term) -> (u64, Term) {
     let pair = root.as_tuple().expect("built as a pair");
     (number_of(pair.get(0)), pair.get(1))
 }
