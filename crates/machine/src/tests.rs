@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use swarmrt_heap::Fragment;
-use swarmrt_term::{Alloc, Atom, FragmentHeap, SharedBytes, Term, am, equal_exact};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, SharedBytes, Term, am, equal_exact};
 
 /// A machine whose schedulers never start.
 pub(crate) fn machine() -> &'static Vm {
-    Vm::new(Config::without_threads(swarmrt_term::Release::OLDEST))
+    Vm::new(Config::without_threads(Release::OLDEST))
 }
 
 pub(crate) fn new_process(vm: &'static Vm) -> u64 {
@@ -433,6 +433,27 @@ fn timers_go_off_in_order_and_not_when_they_were_cancelled() {
         .collect();
     assert_eq!(heard, [(0, true), (1, true), (2, true), (3, true)], "in order, and none early");
     assert!(receiver.try_recv().is_err());
+}
+
+#[test]
+fn the_timeout_of_a_suspended_receive_waits_from_otp_28_on() {
+    for release in Release::ALL {
+        let vm = Vm::new(Config::without_threads(release));
+        let pid = new_process(vm);
+        let process = process(vm, pid);
+        let at_ns = vm.clock.since_start_ns() + 3_600_000_000_000;
+        let key = vm.start_receive_timer(at_ns, pid, process.receive_timer.sequence);
+        process.receive_timer.key = Some(key);
+        process.suspend_once();
+        process.suspend_once();
+        let waits = process.receive_timer.key.is_none();
+        assert_eq!(waits, release >= Release::R28, "{release:?}");
+        process.resume_once();
+        assert_eq!(process.receive_timer.key.is_none(), waits, "suspended once still");
+        process.resume_once();
+        let again = process.receive_timer.key.expect("it goes on");
+        assert!(again.at_ns >= at_ns && vm.timers.cancel(again), "{release:?}");
+    }
 }
 
 #[test]

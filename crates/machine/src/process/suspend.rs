@@ -24,13 +24,13 @@ impl Process {
         };
         stays && self.mailbox.peek().is_none()
     }
-    /// Suspends the process once more; it must not be running. From OTP 29 on, its timers wait
-    /// meanwhile.
+    /// Suspends the process once more; it must not be running. Meanwhile the timeout of its receive
+    /// waits from OTP 28 on, and its other timers from OTP 29 on.
     pub fn suspend_once(&mut self) {
-        let pauses = self.vm.release() >= Release::R29;
+        let release = self.vm.release();
         let extra = self.extra();
         extra.suspended += 1;
-        if extra.suspended > 1 || !pauses {
+        if extra.suspended > 1 || release < Release::R28 {
             return;
         }
         let now_ns = self.vm.clock.since_start_ns();
@@ -39,25 +39,30 @@ impl Process {
             self.receive_timer.key = None;
             self.extra().receive_left_ns = Some(key.at_ns.saturating_sub(now_ns));
         }
+        if release < Release::R29 {
+            return;
+        }
         for hook in self.vm.suspend_hooks() {
             hook(self, true);
         }
     }
     /// Takes one suspension back.
     pub fn resume_once(&mut self) {
-        let pauses = self.vm.release() >= Release::R29;
         let extra = self.extra();
         if extra.suspended == 0 {
             return;
         }
         extra.suspended -= 1;
-        if extra.suspended > 0 || !pauses {
+        if extra.suspended > 0 {
             return;
         }
         if let Some(left_ns) = extra.receive_left_ns.take() {
             let at_ns = self.vm.clock.since_start_ns() + left_ns;
             self.receive_timer.key =
                 Some(self.vm.start_receive_timer(at_ns, self.id(), self.receive_timer.sequence));
+        }
+        if self.vm.release() < Release::R29 {
+            return;
         }
         for hook in self.vm.suspend_hooks() {
             hook(self, false);
