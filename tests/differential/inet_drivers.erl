@@ -34,9 +34,15 @@ cases() ->
      {"hosts in brackets", fun hosts_in_brackets/0},
      {"network namespace", fun namespaces/0},
      {"all names", fun all_names/0},
+     {"names of one family", fun names_of_families/0},
      {"names that are set", fun set_names/0},
      {"interfaces", fun interfaces/0},
      {"interface that is not there", fun no_interface/0}].
+
+%% A host without an IPv6 address has none, and an IPv4 address in an IPv6 one is none.
+names_of_families() ->
+    [{Name, Family, inet:getaddr(Name, Family), inet:getaddrs(Name, Family)}
+     || Name <- ["localhost", "127.0.0.1", "::1", "::ffff:1.2.3.4", "::1.2.3.4", "no.such.host.invalid"], Family <- [inet, inet6]].
 
 pair(Client, Server) ->
     {ok, L} = gen_tcp:listen(0, [{active, false} | Server]),

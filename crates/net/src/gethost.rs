@@ -7,7 +7,7 @@
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use swarmrt_io::port::Port;
@@ -151,10 +151,15 @@ fn problem_name(problem: i32) -> &'static str {
 
 fn by_name(protocol: u8, name: &[u8]) -> Found {
     let name = CStr::from_bytes_until_nul(name).map_err(|_| "notfound")?;
+    // The resolver would take the IPv4 address out of one that has it inside.
+    let is_ipv6 = |name: &CStr| name.to_str().is_ok_and(|name| name.parse::<Ipv6Addr>().is_ok());
+    if protocol != IPV6 && is_ipv6(name) {
+        return Err("notfound");
+    }
     // SAFETY: all zeroes are hints that ask for nothing.
     let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
     hints.ai_family = if protocol == IPV6 { libc::AF_INET6 } else { libc::AF_INET };
-    hints.ai_flags = libc::AI_CANONNAME | if protocol == IPV6 { libc::AI_V4MAPPED } else { 0 };
+    hints.ai_flags = libc::AI_CANONNAME;
     hints.ai_socktype = libc::SOCK_STREAM;
     let mut list = std::ptr::null_mut();
     // SAFETY: the name is a string, and the list is given back below.
