@@ -196,6 +196,19 @@ pub struct ThreadOptions {
 
 thread_local! {
     static CURRENT: Cell<*mut Thread> = const { Cell::new(std::ptr::null_mut()) };
+    /// What a thread is known by that no library has made.
+    static OTHER: Cell<Option<OtherThread>> = const { Cell::new(None) };
+}
+
+/// Owns [`CURRENT`] of a thread that nobody joins.
+struct OtherThread(*mut Thread);
+
+impl Drop for OtherThread {
+    fn drop(&mut self) {
+        CURRENT.set(std::ptr::null_mut());
+        // SAFETY: it was made for this thread, which is ending and is nobody's to join.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
 }
 
 /// Options, with the system's stack size.
@@ -281,10 +294,11 @@ pub extern "C" fn enif_thread_self() -> *mut Thread {
     if CURRENT.get().is_null() {
         // SAFETY: a thread always has its own number.
         let id = unsafe { libc::pthread_self() };
-        CURRENT.set(Named::new(
-            CText(c"".as_ptr()),
-            Work { id, function: nothing, argument: std::ptr::null_mut() },
-        ));
+        let work = Work { id, function: nothing, argument: std::ptr::null_mut() };
+        let thread = Named::new(CText(c"".as_ptr()), work);
+        CURRENT.set(thread);
+        // Where a library asks while its thread ends, nobody is left to free it.
+        let _ = OTHER.try_with(|other| other.set(Some(OtherThread(thread))));
     }
     CURRENT.get()
 }
@@ -320,5 +334,38 @@ pub unsafe extern "C" fn enif_thread_join(thread: *mut Thread, result: Out<*mut 
             drop(Box::from_raw(thread));
         }
         error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Sender, channel};
+
+    /// Says at the end of its thread what [`CURRENT`] is then.
+    struct AtEnd(Cell<Option<Sender<bool>>>);
+
+    impl Drop for AtEnd {
+        fn drop(&mut self) {
+            let sender = self.0.take().expect("it was set");
+            sender.send(CURRENT.get().is_null()).expect("the test listens");
+        }
+    }
+
+    thread_local! {
+        static AT_END: AtEnd = const { AtEnd(Cell::new(None)) };
+    }
+
+    #[test]
+    fn what_a_thread_of_ours_is_known_by_goes_with_it() {
+        let (sender, ended) = channel();
+        let thread = std::thread::spawn(move || {
+            // What is used first ends last.
+            AT_END.with(|at_end| at_end.0.set(Some(sender)));
+            let first = enif_thread_self();
+            assert_eq!((first.is_null(), enif_thread_self()), (false, first));
+        });
+        thread.join().expect("it does not panic");
+        assert_eq!(ended.recv(), Ok(true));
     }
 }

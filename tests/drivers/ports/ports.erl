@@ -22,6 +22,7 @@
 -define(WAIT, 21).
 -define(IS_WAITING, 22).
 -define(GO_ON, 23).
+-define(OPEN_FILE, 24).
 
 main() ->
     process_flag(trap_exit, true),
@@ -29,7 +30,7 @@ main() ->
     lists:foreach(
       fun(Case) -> io:format("~s: ~0p~n", [Case, steps(Case)]) end,
       [starts, echo, failures, eof, exits, another, lingers, killed, lingers_failed, busy, busy_closed, busy_sent, busy_killed, limits, created, monitors, late_monitors, descriptor, async,
-       lock, info]).
+       lock, info, files]).
 
 steps(starts) ->
     [catch_(fun() -> open_port({spawn_driver, "ports_drv " ++ How}, []) end) || How <- ["general", "badarg", "errno"]]
@@ -188,7 +189,10 @@ steps(info) ->
     Before = erlang:port_info(Port, os_pid),
     port_control(Port, ?OS_PID, []),
     [Before, erlang:port_info(Port, os_pid), port_control(Port, ?NO_BINARY, []), catch_(fun() -> port_control(Port, 99, []) end),
-     catch_(fun() -> erlang:port_call(Port, 1, x) end), close(Port), got(Port)].
+     catch_(fun() -> erlang:port_call(Port, 1, x) end), close(Port), got(Port)];
+steps(files) ->
+    Port = open([]),
+    [port_control(Port, ?OPEN_FILE, []), close(Port)].
 
 wait_for_callback(Port) ->
     case port_control(Port, ?IS_WAITING, []) of

@@ -6,6 +6,7 @@ use super::port::{Ending, LoadedPort, open_port};
 use super::registry;
 use crate::abi::{CText, Monitor, Out, c_bool};
 use crate::env::vm;
+use crate::library::File;
 use parking_lot::lock_api::RawMutex as _;
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -354,10 +355,10 @@ pub extern "C" fn driver_compare_monitors(a: &Monitor, b: &Monitor) -> c_int {
 
 // ---- Files and variables ----
 
-/// Opens `path`, with `.so` at its end; null when that fails.
+/// Opens `path`, with `.so` at its end, and calls nothing of it; null when that fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_dl_open(path: CText) -> *mut c_void {
-    crate::library::enif_dlopen(path, None, std::ptr::null_mut())
+    File::open(path.bytes()).map_or(std::ptr::null_mut(), File::into_raw)
 }
 /// The address of a symbol; null when there is none.
 ///
