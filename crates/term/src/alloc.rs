@@ -577,7 +577,10 @@ impl Alloc for FragmentHeap {
             self.chunks.push(Box::new_uninit_slice(size));
             self.top = 0;
         }
-        let chunk = self.chunks.last_mut().expect("a chunk was just made");
+        let Some(chunk) = self.chunks.last_mut() else {
+            // No words of no chunk.
+            return std::ptr::NonNull::dangling().as_ptr();
+        };
         let ptr = chunk[self.top..].as_mut_ptr().cast::<u64>();
         self.top += words;
         self.words += words;
@@ -625,6 +628,16 @@ fn cells<A: Alloc + ?Sized>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_words_are_to_be_had_anywhere() {
+        let mut heap = FragmentHeap::new();
+        assert!(heap.alloc(0).is_aligned());
+        assert_eq!((heap.words(), heap.chunks().len()), (0, 0));
+        heap.alloc(1);
+        assert!(heap.alloc(0).is_aligned());
+        assert_eq!((heap.words(), heap.chunks().len()), (1, 1));
+    }
 
     #[test]
     fn lists_are_built_front_to_back_and_cut() {
