@@ -432,9 +432,9 @@ fn numbered_atom(number: Term) -> BifResult {
         return Err(BifExit::SYSTEM_LIMIT);
     }
     for next in Atom::count().. {
-        if let Some(atom) = Atom::checked(number) {
+        if let Some(name) = Atom::numbered_name(number) {
             // A reserved name has its number before anybody made the atom.
-            return atoms::intern(atom.name(), false);
+            return atoms::intern(name, false);
         }
         atoms::intern(&format!("am{next:x}"), false)?;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{LazyLock, OnceLock, RwLock};
 
 /// An atom, as its position in the table.
@@ -54,6 +54,8 @@ struct Entry {
     hash: u32,
     /// Bytes of the name in Latin-1; [`NOT_LATIN1`] where it has other characters.
     latin1_len: u16,
+    /// Not set for a reserved name that nobody has made an atom of.
+    is_made: AtomicBool,
 }
 
 /// Where the table has the ordinals of atoms ([`Atom::ordinal`]), for code that looks there itself.
@@ -93,7 +95,7 @@ const AT_START: usize = 14 * 1024;
 static INDEX: LazyLock<RwLock<HashMap<&'static str, u32>>> = LazyLock::new(|| {
     let mut index = HashMap::with_capacity(AT_START);
     for (number, name) in atoms::NAMES.iter().enumerate() {
-        let at = append(name);
+        let at = append(name, true);
         assert_eq!(at as usize, number);
         assert!(index.insert(*name, at).is_none(), "atom listed twice: {name}");
     }
@@ -132,7 +134,8 @@ pub enum AtomError {
     TableFull,
 }
 
-fn append(name: &'static str) -> u32 {
+/// Gives a name the next number. `is_made`: it is an atom from now on.
+fn append(name: &'static str, is_made: bool) -> u32 {
     let number = COUNT.load(Ordering::Relaxed);
     let chunk = &CHUNKS[number as usize >> CHUNK_BITS];
     let mut base = chunk.load(Ordering::Relaxed);
@@ -146,7 +149,8 @@ fn append(name: &'static str) -> u32 {
     } else {
         NOT_LATIN1
     };
-    let entry = Entry { name, ordinal: ordinal(name), hash: hash_name(name), latin1_len };
+    let (ordinal, hash) = (ordinal(name), hash_name(name));
+    let entry = Entry { name, ordinal, hash, latin1_len, is_made: is_made.into() };
     // SAFETY: the slot is within the chunk, and only we write it (under the index's lock).
     unsafe { base.add(number as usize & (CHUNK_LEN - 1)).write(entry) };
     NAME_BYTES.fetch_add(name.len(), Ordering::Relaxed);
@@ -220,10 +224,13 @@ impl Atom {
         }
         let reserved = RESERVED.get().and_then(|reserved| reserved.get_key_value(name));
         let (name, number) = match reserved {
-            Some((&name, &number)) => (name, number),
+            Some((&name, &number)) => {
+                Atom(number).entry().is_made.store(true, Ordering::Relaxed);
+                (name, number)
+            }
             None => {
                 let name: &'static str = Box::leak(name.into());
-                (name, append(name))
+                (name, append(name, true))
             }
         };
         index.insert(name, number);
@@ -255,7 +262,7 @@ impl Atom {
             return false;
         }
         names.iter().for_each(|name| {
-            append(name);
+            append(name, false);
         });
         true
     }
@@ -269,8 +276,18 @@ impl Atom {
     }
     /// The atom with a number, if there is one.
     pub fn checked(number: u32) -> Option<Atom> {
+        Atom::numbered(number).filter(|atom| atom.is_made())
+    }
+    /// The name with a number, if there is one: that of an atom, or a reserved one.
+    pub fn numbered_name(number: u32) -> Option<&'static str> {
+        Atom::numbered(number).map(Atom::name)
+    }
+    fn numbered(number: u32) -> Option<Atom> {
         LazyLock::force(&INDEX);
         (number < COUNT.load(Ordering::Acquire)).then_some(Atom(number))
+    }
+    fn is_made(self) -> bool {
+        self.entry().is_made.load(Ordering::Relaxed)
     }
 
     /// The atom of that name, if there is one already.
@@ -368,9 +385,9 @@ impl Atom {
             used,
         )
     }
-    /// The entries of the table, the oldest first: every atom, and the reserved names too.
+    /// All atoms, in the order of their numbers. Takes no lock.
     pub fn all() -> impl Iterator<Item = Atom> {
-        (0..COUNT.load(Ordering::Acquire)).map(Atom)
+        (0..COUNT.load(Ordering::Acquire)).map(Atom).filter(|atom| atom.is_made())
     }
     /// Atoms in the table.
     pub fn count() -> usize {
