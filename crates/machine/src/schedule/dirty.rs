@@ -10,7 +10,7 @@
 
 use super::Schedulers;
 use crate::process::table::ProcessCell;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use swarmrt_heap::free_spare;
@@ -148,7 +148,8 @@ impl DirtyPool {
                 self.threads[other].called.notify_one();
             }
             queue.idle.push(number);
-            free_spare();
+            // Giving memory back to the system takes time; others go on with the queue.
+            MutexGuard::unlocked(&mut queue, free_spare);
             while queue.waits(number) && !queue.has_ended {
                 self.threads[number].called.wait(&mut queue);
             }
