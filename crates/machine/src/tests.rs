@@ -610,6 +610,7 @@ fn a_message_that_is_no_term_counts_until_it_is_looked_at() {
     assert_eq!((mailbox.len(), looks.load(Ordering::Relaxed)), (3, 3));
     assert_eq!(take(&mut mailbox), 1, "the cursor stays at its message");
     mailbox.push_unreadable(on_look());
+    assert!(mailbox.take_first(|message| !message.is_small()).is_none(), "it is no message yet");
     drop(mailbox);
     assert_eq!(looks.load(Ordering::Relaxed), 3, "nobody looks when the process ends");
 }

@@ -2,6 +2,7 @@
 //! markers that let a receive skip what came before a reference was made.
 
 use crate::process::sequential::TOKEN_BIT;
+use std::collections::VecDeque;
 use swarmrt_heap::{Fragment, Leaving};
 use swarmrt_term::{Alloc, FragmentHeap, Term};
 
@@ -34,10 +35,13 @@ pub struct Mailbox {
 /// What is to be done when the process comes to a message that is no term.
 pub type OnLook = Box<dyn FnOnce() + Send>;
 
-/// Messages whose bytes are no term, each with what its discovery leads to. They count as messages
-/// until the process looks at them.
+/// Messages whose bytes are no term, in the order of the list, each with what its discovery leads
+/// to. They count as messages until the process looks at them. Their root is [`UNREADABLE`].
 #[derive(Default)]
-struct Unreadable(Vec<(*mut Fragment, OnLook)>);
+struct Unreadable(VecDeque<(*mut Fragment, OnLook)>);
+
+/// The root of a message that is no term: no message has this one otherwise.
+const UNREADABLE: Term = Term::NONE;
 
 // SAFETY: the messages belong to the process.
 unsafe impl Send for Mailbox {}
@@ -175,21 +179,23 @@ impl Mailbox {
     /// Appends a message of another node whose bytes are no term. It disappears when the process
     /// comes to it, which calls `on_look`; it is not called when the process ends before.
     pub fn push_unreadable(&mut self, on_look: OnLook) {
-        let message = Fragment::copy_of(Term::NIL);
+        let message = Fragment::copy_of(UNREADABLE);
         // SAFETY: just made.
         unsafe { self.push(message) };
-        self.unreadable.get_or_insert_default().0.push((message, on_look));
+        self.unreadable.get_or_insert_default().0.push_back((message, on_look));
     }
 
     /// Takes the message at the cursor out if it is unreadable; the cursor is at the next then.
     #[cold]
     fn drop_unreadable_at_cursor(&mut self) -> bool {
-        let message = self.at_cursor();
-        let Some(unreadable) = &mut self.unreadable else { return false };
-        let Some(at) = unreadable.0.iter().position(|&(other, _)| other == message) else {
+        if self.peek() != Some(UNREADABLE) {
             return false;
-        };
-        let (_, on_look) = unreadable.0.remove(at);
+        }
+        let message = self.at_cursor();
+        let unreadable = self.unreadable.as_mut().expect("it is one of them");
+        let at = unreadable.0.iter().position(|&(other, _)| other == message);
+        let at = at.expect("it is one of them");
+        let (_, on_look) = unreadable.0.remove(at).expect("it was found there");
         if unreadable.0.is_empty() {
             self.unreadable = None;
         }
@@ -416,11 +422,7 @@ impl Mailbox {
 
     /// The messages, oldest first, without those that are no terms.
     pub fn iter(&self) -> impl Iterator<Item = Term> + '_ {
-        let is_readable = |message: &&Fragment| {
-            let mut unreadable = self.unreadable.iter().flat_map(|unreadable| &unreadable.0);
-            !unreadable.any(|&(other, _)| std::ptr::eq(other, *message))
-        };
-        self.messages().filter(is_readable).map(|message| message.root)
+        self.messages().map(|message| message.root).filter(|&root| root != UNREADABLE)
     }
     /// Words that the messages hold.
     pub fn words(&self) -> usize {
@@ -440,7 +442,7 @@ impl Mailbox {
     pub fn take_first(&mut self, wanted: impl Fn(Term) -> bool) -> Option<*mut Fragment> {
         let cursor = std::mem::replace(&mut self.before_cursor, std::ptr::null_mut());
         while let Some(message) = self.peek() {
-            if wanted(message) {
+            if message != UNREADABLE && wanted(message) {
                 let at = self.at_cursor();
                 let taken = self.take();
                 // The receive under way goes on where it was, unless that message is gone.
