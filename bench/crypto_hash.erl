@@ -1,4 +1,5 @@
 %% native libraries: SHA-256 of 16 bytes.
+%% needs: crypto
 -module(crypto_hash).
 -export([main/0]).
 main() -> hashes(200000, <<"0123456789abcdef">>).

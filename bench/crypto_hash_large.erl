@@ -1,4 +1,5 @@
 %% native libraries: SHA-256 of 1 MB.
+%% needs: crypto
 -module(crypto_hash_large).
 -export([main/0]).
 main() -> hashes(100, binary:copy(<<"0123456789abcdef">>, 65536)).

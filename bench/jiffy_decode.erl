@@ -1,4 +1,5 @@
 %% native libraries: jiffy reads a document of 1 MB.
+%% needs: jiffy
 -module(jiffy_decode).
 -export([main/0]).
 main() -> decode(20, iolist_to_binary(jiffy:encode(document()))).

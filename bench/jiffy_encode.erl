@@ -1,4 +1,5 @@
 %% native libraries: jiffy writes a document of 1 MB.
+%% needs: jiffy
 -module(jiffy_encode).
 -export([main/0]).
 main() -> encode(20, document()).

@@ -12,6 +12,9 @@
 //!
 //! `--otp 29` measures on that release, as `script/otp 29` installs it: its `erl` in its root, and
 //! SwarmRT with its libraries.
+//!
+//! A program that needs a module with a native library says so: `%% needs: crypto`. Where one of
+//! the machines cannot load it, the program is left out, and a line says why.
 
 mod child;
 mod real;
@@ -258,10 +261,25 @@ impl Bench {
         (json, only)
     }
 
-    /// Compiles a program, and its library if it has one. Returns what it measures, which its first
-    /// line says.
-    fn compile(&self, program: &Path, beams: &Path) -> String {
-        let text = std::fs::read_to_string(program).expect("readable");
+    /// Why one of the machines cannot load a module; `None` when all can.
+    fn cannot_load(&self, module: &str) -> Option<String> {
+        let ours = ("SwarmRT", self.ours(&self.engines[0], "needs"));
+        let load = format!(
+            "case code:ensure_loaded({module}) of {{error, Why}} -> io:format(\"~n~0p~n\", [Why]), halt(1); _ -> halt(0) end."
+        );
+        for (machine, mut command) in [ours, ("erl", self.theirs("erl"))] {
+            let why = match run(command.args(["-noshell", "-eval", &load])) {
+                Ok(ended) if ended.status.success() => continue,
+                Ok(ended) => load_failure(&ended.out),
+                Err(error) => error,
+            };
+            return Some(format!("{machine} cannot load {module}: {why}"));
+        }
+        None
+    }
+
+    /// Compiles a program, and its library if it has one.
+    fn compile(&self, program: &Path, beams: &Path) {
         let compiled =
             self.theirs("erlc").arg("-o").arg(beams).arg(program).status().expect("erlc runs");
         assert!(compiled.success(), "{} does not compile", program.display());
@@ -270,7 +288,38 @@ impl Bench {
             let name = program.file_stem().expect("has a name");
             compile_library(&library, &beams.join(name).with_extension("so"));
         }
-        text.trim_start_matches('%').trim().split(':').next().unwrap_or_default().to_owned()
+    }
+}
+
+/// What the first lines of a program say.
+struct Head {
+    /// What it measures.
+    kind: String,
+    /// A module with a native library.
+    needs: Option<String>,
+}
+
+impl Head {
+    fn read(program: &Path) -> Head {
+        let text = std::fs::read_to_string(program).expect("readable");
+        let mut comments = text.lines().map_while(|line| line.strip_prefix("%% "));
+        let kind = comments.next().and_then(|line| line.split(':').next());
+        Head {
+            kind: kind.unwrap_or_default().to_owned(),
+            needs: comments.find_map(|line| line.strip_prefix("needs: ")).map(str::to_owned),
+        }
+    }
+}
+
+/// Why a module could not be loaded, of what was printed: what the dynamic linker has said, or the
+/// last line.
+fn load_failure(printed: &str) -> String {
+    const LINKER: &str = "Failed to load NIF library: ";
+    let line = printed.lines().find_map(|line| Some(line.split_once(LINKER)?.1));
+    let why = line.or(printed.lines().last()).unwrap_or_default();
+    match why.split('"').next().unwrap_or_default() {
+        "nofile" => "its release has no such module".to_owned(),
+        why => why.trim_matches('\'').to_owned(),
     }
 }
 
@@ -307,7 +356,12 @@ fn main() {
         if !wanted(&name) {
             continue;
         }
-        let kind = bench.compile(&program, &beams);
+        let Head { kind, needs } = Head::read(&program);
+        if let Some(why) = needs.and_then(|module| bench.cannot_load(&module)) {
+            eprintln!("{name} is left out: {why}");
+            continue;
+        }
+        bench.compile(&program, &beams);
         keep(
             bench.row(&name, &kind, bench.runs, &|command| program_figures(command, &name, &beams)),
         );
