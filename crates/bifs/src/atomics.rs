@@ -6,8 +6,8 @@
 
 use crate::args::size_of;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use swarmrt_machine::vm::resource::new_mark;
-use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
+use swarmrt_machine::vm::resource::mark;
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, map};
 
 /// An array, as a built-in works on it while the program holds its reference.
@@ -15,19 +15,6 @@ use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, map};
 struct Array {
     cells: &'static [AtomicU64],
     signed: bool,
-}
-
-/// What tells the arrays' memory from that of other references.
-struct Mark(u64);
-
-impl Default for Mark {
-    fn default() -> Self {
-        Mark(new_mark())
-    }
-}
-
-fn mark(vm: &Vm) -> u64 {
-    vm.extension::<Mark>().0
 }
 
 const HEAD_WORDS: usize = 2;
@@ -51,7 +38,7 @@ fn new_array(p: &mut Process, size: Term, flags: u64) -> BifResult {
         .ok_or(BifExit::SYSTEM_LIMIT)?;
     // SAFETY: the memory has a head, and nobody else has seen it.
     unsafe {
-        shared.data().cast::<u64>().write(mark(p.vm));
+        shared.data().cast::<u64>().write(mark::<Array>(p.vm));
         shared.data().cast::<u64>().add(1).write(flags);
     }
     Ok(p.counted_ref(shared))
@@ -65,7 +52,7 @@ fn array_of(p: &Process, reference: Term) -> Result<Array, BifExit> {
         .ok_or(BifExit::BADARG)?;
     let [head, flags, cells @ ..] = words else { return Err(BifExit::BADARG) };
     let flags = flags.load(SeqCst);
-    if head.load(SeqCst) != mark(p.vm) {
+    if head.load(SeqCst) != mark::<Array>(p.vm) {
         return Err(BifExit::BADARG);
     }
     Ok(Array { cells, signed: flags & SIGNED != 0 })

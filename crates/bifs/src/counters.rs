@@ -14,7 +14,7 @@ use crate::args::size_of;
 use crate::atomics::{array_size, increment, ok, wide};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use swarmrt_machine::schedule::current_scheduler;
-use swarmrt_machine::vm::resource::new_mark;
+use swarmrt_machine::vm::resource::mark;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, map};
 
@@ -24,19 +24,6 @@ const LINE_WORDS: usize = LINE_BYTES / WORD_BYTES;
 const HEAD_WORDS: usize = 2;
 /// Words before the first line, at most: the head, and what is left of the line in which it ends.
 const BEFORE_LINES_MAX: usize = HEAD_WORDS + LINE_WORDS - 1;
-
-/// What tells these counters' memory from that of other references.
-struct Mark(u64);
-
-impl Default for Mark {
-    fn default() -> Self {
-        Mark(new_mark())
-    }
-}
-
-fn mark(vm: &Vm) -> u64 {
-    vm.extension::<Mark>().0
-}
 
 /// Lines of a group: one for each scheduler, and the first for all other threads.
 fn group_lines(vm: &Vm) -> usize {
@@ -64,7 +51,7 @@ impl Counters {
             .and_then(|reference| reference.counted_words())
             .ok_or(BifExit::BADARG)?;
         match words {
-            [head, size, ..] if head.load(Relaxed) == mark(p.vm) => {
+            [head, size, ..] if head.load(Relaxed) == mark::<Counters>(p.vm) => {
                 Ok(Counters { words, size: size.load(Relaxed) as usize })
             }
             _ => Err(BifExit::BADARG),
@@ -116,7 +103,7 @@ fn counters_new(p: &mut Process, size: Term) -> BifResult {
     let shared = words.and_then(SharedBytes::zeroed_words).ok_or(BifExit::SYSTEM_LIMIT)?;
     // SAFETY: the memory has a head, and nobody else has seen it.
     unsafe {
-        shared.data().cast::<u64>().write(mark(p.vm));
+        shared.data().cast::<u64>().write(mark::<Counters>(p.vm));
         shared.data().cast::<u64>().add(1).write(size as u64);
     }
     Ok(p.counted_ref(shared))

@@ -8,8 +8,10 @@
 //! belongs to a process is dropped with that process at the latest.
 
 use crate::process::Process;
+use crate::vm::Vm;
 use parking_lot::RwLock;
 use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_term::{Alloc, RefKind, SharedBytes, Term};
@@ -64,8 +66,22 @@ const SWEEP_AT_MIN: usize = 64;
 static NEXT_MARK: AtomicU64 = AtomicU64::new(1);
 
 /// A mark that no other type has.
-pub fn new_mark() -> u64 {
+fn new_mark() -> u64 {
     NEXT_MARK.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What tells the memory of counted references of one kind from that of others; `K` names the kind.
+struct Mark<K>(u64, PhantomData<fn() -> K>);
+
+impl<K> Default for Mark<K> {
+    fn default() -> Self {
+        Mark(new_mark(), PhantomData)
+    }
+}
+
+/// The mark of the kind `K` in a machine, which begins the memory of such references.
+pub fn mark<K: 'static>(vm: &Vm) -> u64 {
+    vm.extension::<Mark<K>>().0
 }
 
 impl<T> Default for Resources<T> {
