@@ -374,7 +374,7 @@ impl ModuleCode {
         let atoms = atoms_of(&file)?;
         let name = atoms[1];
         let mut literals = LiteralArea::new();
-        let resolver = server.resolver();
+        let resolver = server.term_resolver();
         let mut terms = literals_of(&file, &mut literals, &resolver)?;
         let records = record_literals(&file, &atoms, &terms, &mut literals);
         let debug = DebugInfo::of(server, &mut file, &bytes, &atoms, &terms, &mut literals)?;

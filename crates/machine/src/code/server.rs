@@ -296,7 +296,9 @@ impl CodeServer {
         self.funs.write().entry(key).or_insert_with(|| FunEntry::new(identity, free))
     }
 
-    pub(crate) fn resolver(&self) -> CodeResolver<'_> {
+    /// For decoding external terms: names of functions become this machine's exports and fun
+    /// entries.
+    pub fn term_resolver(&self) -> CodeResolver<'_> {
         CodeResolver(self)
     }
 
@@ -571,14 +573,6 @@ impl Resolver for CodeResolver<'_> {
     }
     fn fun(&self, identity: FunIdentity, free: u32) -> *const FunIdentity {
         &raw const self.0.fun_entry(identity, free).identity
-    }
-}
-
-impl CodeServer {
-    /// For decoding external terms: names of functions become this machine's exports and fun
-    /// entries.
-    pub fn term_resolver(&self) -> CodeResolver<'_> {
-        CodeResolver(self)
     }
 }
 
