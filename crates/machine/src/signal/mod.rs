@@ -116,11 +116,16 @@ fn new_signal(kind: SignalKind, from: Term, root: Term) -> *mut Fragment {
     }
     let fragment = Fragment::copy_of(root);
     // SAFETY: just made.
-    unsafe {
-        (*fragment).kind = kind as u32;
-        (*fragment).from = from;
-    }
+    unsafe { label(&mut *fragment, kind, from) };
     fragment
+}
+
+/// Makes a fragment with a root a signal of an immediate sender.
+#[inline(always)]
+fn label(fragment: &mut Fragment, kind: SignalKind, from: Term) {
+    debug_assert!(from.is_immediate());
+    fragment.kind = kind as u32;
+    fragment.from = from;
 }
 
 /// A signal from another node: the fragment holds the sender's pid, too.

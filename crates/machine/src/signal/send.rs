@@ -3,7 +3,7 @@
 //! `from` is the sender's pid or port, `to` the number of a local pid. `false`: there is no such
 //! process, and nothing was sent.
 
-use super::{SignalKind, deliver, drop_signal, new_signal, numbered_signal, wake};
+use super::{SignalKind, deliver, drop_signal, label, new_signal, numbered_signal, wake};
 use crate::process::sequential::TOKEN_BIT;
 use crate::process::{Process, sequential};
 use crate::signal::incoming::Pushed;
@@ -183,8 +183,7 @@ pub fn send_drafted(
         // SAFETY: just made, and in no list; the message lies in it.
         unsafe {
             (*fragment).root = message;
-            (*fragment).kind = SignalKind::Message as u32;
-            (*fragment).from = from;
+            label(&mut *fragment, SignalKind::Message, from);
         }
         fragment
     })
