@@ -57,6 +57,13 @@ struct Space {
     scanned: *mut u64,
 }
 
+impl Space {
+    /// A space that grows from `at` on.
+    fn at(at: *mut u64) -> Space {
+        Space { top: at, scanned: at }
+    }
+}
+
 /// `bytes` addresses from `start` on.
 struct Area {
     start: usize,
@@ -168,6 +175,19 @@ unsafe fn copy_object(from: *const u64, to: *mut u64, words: usize) {
 }
 
 impl Collector {
+    /// A collector that empties `from` into `to`, and keeps and promotes nothing.
+    fn new(sources: Sources, from: Range<usize>, to: &Block, young: Space, old: Space) -> Self {
+        Collector {
+            sources,
+            literals: literal_range().into(),
+            from: from.into(),
+            to: to.addresses().into(),
+            kept: (0..0).into(),
+            aged: (0..0).into(),
+            young,
+            old,
+        }
+    }
     /// Moves the object that `slot` points at, unless it stays where it is, and updates the slot.
     #[inline]
     unsafe fn forward(&mut self, slot: *mut u64) {
@@ -538,15 +558,11 @@ impl Heap {
         let target = Block::try_new(capacity.max(self.young_words(0)))?;
         // SAFETY: the size above bounds what is moved.
         unsafe {
+            let (young, old) = (Space::at(target.start), Space::at(self.old_top));
             let mut collector = Collector {
-                sources: Sources::of(self),
-                literals: literal_range().into(),
-                from: (self.block.start as usize..self.top as usize).into(),
-                to: target.addresses().into(),
-                kept: (self.old.start as usize..self.old.end as usize).into(),
+                kept: self.old.addresses().into(),
                 aged: aged.into(),
-                young: Space { top: target.start, scanned: target.start },
-                old: Space { top: self.old_top, scanned: self.old_top },
+                ..Collector::new(Sources::of(self), self.heap_part(), &target, young, old)
             };
             self.forward_roots(&mut collector, roots);
             let mut list = std::mem::take(&mut self.off_heap);
@@ -576,15 +592,10 @@ impl Heap {
         let Ok(target) = Block::try_new(words) else { return };
         // SAFETY: the block is the only source, and the new one has room for what is live in it.
         unsafe {
+            let (young, old) = (Space::at(target.start), Space::at(self.old_top));
             let mut collector = Collector {
-                sources: Sources::of(self),
-                literals: literal_range().into(),
-                from: (self.block.start as usize..self.top as usize).into(),
-                to: target.addresses().into(),
-                kept: (self.old.start as usize..self.old.end as usize).into(),
-                aged: (0..0).into(),
-                young: Space { top: target.start, scanned: target.start },
-                old: Space { top: self.old_top, scanned: self.old_top },
+                kept: self.old.addresses().into(),
+                ..Collector::new(Sources::of(self), self.heap_part(), &target, young, old)
             };
             self.forward_roots(&mut collector, roots);
             let mut list = std::mem::take(&mut self.off_heap);
@@ -612,7 +623,7 @@ impl Heap {
                 .or_else(|_| Block::try_new(live_bound))?;
             // Everything leaves the block of the young generation, so that it can stay, unless it
             // is too small.
-            let heap_part = self.block.start as usize..self.top as usize;
+            let heap_part = self.heap_part();
             let old_part = self.old.start as usize..self.old_top as usize;
             let mut from = Block::EMPTY;
             if young_need > self.block.words() {
@@ -620,15 +631,11 @@ impl Heap {
                 let block = Block::try_new(words).inspect_err(|_| target.free())?;
                 from = self.replace_block(block, words);
             }
+            let most = if old_part.len() > heap_part.len() { old_part } else { heap_part };
+            let (young, old) = (Space::at(self.block.start), Space::at(target.start));
             let mut collector = Collector {
-                sources,
-                literals: literal_range().into(),
-                from: if old_part.len() > heap_part.len() { old_part } else { heap_part }.into(),
-                to: target.addresses().into(),
-                kept: (0..0).into(),
                 aged: (0..usize::MAX).into(),
-                young: Space { top: self.block.start, scanned: self.block.start },
-                old: Space { top: target.start, scanned: target.start },
+                ..Collector::new(sources, most, &target, young, old)
             };
             self.forward_roots(&mut collector, roots);
             let old_space = target.start as usize..target.end as usize + 1;
@@ -664,6 +671,11 @@ impl Heap {
         Ok(())
     }
 
+    /// The addresses of what is in use of the block, without the stack.
+    fn heap_part(&self) -> Range<usize> {
+        self.block.start as usize..self.top as usize
+    }
+
     /// Everything has left the heap part of the block: makes it empty.
     fn empty_young(&mut self) {
         self.top = self.block.start;
@@ -693,15 +705,12 @@ impl Heap {
         // SAFETY: the old generation is the only source, and the new block has room for what is
         // live in it.
         unsafe {
+            let old_part = self.old.start as usize..self.old_top as usize;
+            let (young, old) = (Space::at(self.block.start), Space::at(target.start));
             let mut collector = Collector {
-                sources: Sources::of(self),
-                literals: literal_range().into(),
-                from: (self.old.start as usize..self.old_top as usize).into(),
-                to: target.addresses().into(),
-                kept: (self.block.start as usize..self.block.end as usize).into(),
+                kept: self.block.addresses().into(),
                 aged: (0..usize::MAX).into(),
-                young: Space { top: self.block.start, scanned: self.block.start },
-                old: Space { top: target.start, scanned: target.start },
+                ..Collector::new(Sources::of(self), old_part, &target, young, old)
             };
             self.forward_roots(&mut collector, roots);
             let space = target.start as usize..target.end as usize;
@@ -723,18 +732,10 @@ impl Heap {
         let sources = Sources::of(self);
         // SAFETY: the block has room for all that can be live; everything leaves the others.
         unsafe {
-            let heap_part = self.block.start as usize..self.top as usize;
+            let heap_part = self.heap_part();
             let mut from = self.replace_block(Block::new(bound + room), bound + room);
-            let mut collector = Collector {
-                sources,
-                literals: literal_range().into(),
-                from: heap_part.into(),
-                to: self.block.addresses().into(),
-                kept: (0..0).into(),
-                aged: (0..0).into(),
-                young: Space { top: self.block.start, scanned: self.block.start },
-                old: Space { top: std::ptr::null_mut(), scanned: std::ptr::null_mut() },
-            };
+            let (young, old) = (Space::at(self.block.start), Space::at(std::ptr::null_mut()));
+            let mut collector = Collector::new(sources, heap_part, &self.block, young, old);
             self.forward_roots(&mut collector, roots);
             self.top = collector.young.top;
             self.high_water = self.top;
