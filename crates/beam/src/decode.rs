@@ -452,12 +452,14 @@ fn saturated_value(reader: &mut Reader<'_>, first: u8) -> Result<u64, BeamError>
     if first & 0x18 != 0x18 {
         return unsigned_value(reader, first);
     }
-    let bytes = long_value(reader, first)?;
+    Ok(number_of(long_value(reader, first)?).unwrap_or(u64::MAX))
+}
+
+/// A number of big-endian bytes, if 64 bits hold it.
+fn number_of(bytes: &[u8]) -> Option<u64> {
     let skip = bytes.iter().take_while(|byte| **byte == 0).count();
-    if bytes.len() - skip > 8 {
-        return Ok(u64::MAX);
-    }
-    Ok(bytes[skip..].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+    let digits = &bytes[skip..];
+    (digits.len() <= 8).then(|| digits.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
 fn simple(
@@ -627,11 +629,7 @@ pub(crate) fn unsigned_value(reader: &mut Reader<'_>, first: u8) -> Result<u64, 
     }
     let start = reader.position();
     let bytes = long_value(reader, first)?;
-    let skip = bytes.iter().take_while(|byte| **byte == 0).count();
-    if bytes.len() - skip > 8 {
-        return Err(reader.error_at(start, Problem::ValueTooLarge));
-    }
-    Ok(bytes[skip..].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+    number_of(bytes).ok_or_else(|| reader.error_at(start, Problem::ValueTooLarge))
 }
 
 /// The value of an integer operand, whose first byte has been read.
