@@ -193,6 +193,16 @@ impl Piece {
         let slice = IoSlice { base: shared.data(), length: bytes.len() };
         Piece { _shared: shared, slice }
     }
+    /// A part of a binary, which is held and not copied.
+    ///
+    /// # Safety
+    /// `binary` is there and has the bytes.
+    unsafe fn held(binary: *mut DriverBinary, offset: usize, count: usize) -> Piece {
+        let base = DriverBinary::bytes(binary).wrapping_add(offset);
+        // SAFETY: the caller's.
+        let shared = unsafe { DriverBinary::hold(binary) };
+        Piece { _shared: shared, slice: IoSlice { base, length: count } }
+    }
 }
 
 /// What a port's driver has still to write.
@@ -309,9 +319,8 @@ pub unsafe extern "C" fn driver_enq_bin(
     offset: usize,
     count: usize,
 ) -> c_int {
-    let slice = IoSlice { base: DriverBinary::bytes(binary).wrapping_add(offset), length: count };
     // SAFETY: the caller's.
-    enqueue(handle, vec![Piece { _shared: unsafe { DriverBinary::hold(binary) }, slice }], false)
+    enqueue(handle, vec![unsafe { Piece::held(binary, offset, count) }], false)
 }
 /// Puts a part of a binary, which is held and not copied, at the queue's front.
 ///
@@ -324,9 +333,8 @@ pub unsafe extern "C" fn driver_pushq_bin(
     offset: usize,
     count: usize,
 ) -> c_int {
-    let slice = IoSlice { base: DriverBinary::bytes(binary).wrapping_add(offset), length: count };
     // SAFETY: the caller's.
-    enqueue(handle, vec![Piece { _shared: unsafe { DriverBinary::hold(binary) }, slice }], true)
+    enqueue(handle, vec![unsafe { Piece::held(binary, offset, count) }], true)
 }
 /// Puts a vector without its first `skip` bytes at the queue's end; only slices without a binary
 /// are copied.
