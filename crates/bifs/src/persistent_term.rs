@@ -47,7 +47,7 @@ impl Places {
                 word => {
                     // SAFETY: the word of a key.
                     let other = unsafe { Term::from_raw(word) };
-                    if other == key || !key.is_immediate() && equal_exact(other, key) {
+                    if other == key || equal_exact(other, key) {
                         return Ok(at);
                     }
                 }
