@@ -130,10 +130,10 @@ struct Operand<'a> {
 
 /// The segments of a plan with the values of its sources.
 #[inline]
-fn operands<'a>(
-    segments: &'a [Segment],
+fn operands(
+    segments: &[Segment],
     mut values: impl Iterator<Item = Term>,
-) -> impl Iterator<Item = Operand<'a>> {
+) -> impl Iterator<Item = Operand<'_>> {
     let mut next = move || values.next().expect("each source has a value");
     segments.iter().map(move |segment| Operand {
         segment,
