@@ -87,12 +87,12 @@ fn there_is_none_where_none_is_wanted() {
 fn they_are_whole_where_a_scheduler_does_not_come_back() {
     let folder = std::env::temp_dir().join(format!("swarmrt-crash-lost-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
-    const PROGRAM: &str = r#"
+    const PROGRAM: &str = r"
         logger:set_primary_config(level, none),
         register(holder, spawn(fun() -> receive never -> ok end end)),
         erts_debug:set_internal_state(available_internal_state, true),
         erts_debug:set_internal_state(broken_halt, lost).
-    "#;
+    ";
     let output = Command::new(common::swarmrt())
         .args(["erl", "-noshell", "+S", "1", "-eval", PROGRAM])
         .current_dir(&folder)

@@ -120,7 +120,8 @@ fn trie_get_counting(map: HashMap, key: Term) -> Option<Term> {
     trie_get_at(map, Path::new(key), key)
 }
 
-/// As [`trie_get`], by the key's path from the root.
+/// As [`trie_get`], by the key's path from the root. It counts the levels that are left of the hash
+/// itself: [`Path::down`] asks at each for the bits of a hash, 15 instructions more for a lookup.
 #[inline(always)]
 pub(super) fn trie_get_at(map: HashMap, mut path: Path, key: Term) -> Option<Term> {
     let (mut bitmap, mut children) = (map.bitmap(), map.children().as_ptr());
