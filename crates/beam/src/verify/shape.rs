@@ -34,21 +34,11 @@ pub(super) fn check_kinds(file: &BeamFile, op: &Op) -> Result<(), Fault> {
 /// Whether an operand is plainly what its kind says, as most are. The others may be, too.
 #[inline(always)]
 fn is_plain(file: &BeamFile, arg: &Operand, kind: OperandKind) -> bool {
-    let is_register = |arg: &Operand| match *arg {
-        Operand::X(number) | Operand::Y(number) => u64::from(number) < REGISTERS_MAX,
-        Operand::TypedX(number, entry) | Operand::TypedY(number, entry) => {
-            u64::from(number) < REGISTERS_MAX && (entry as usize) < file.types.len()
-        }
-        _ => false,
-    };
     match kind {
-        OperandKind::Source | OperandKind::MaybeContext => match *arg {
-            Operand::Nil | Operand::Int(_) => true,
-            Operand::Atom(atom) => atom != 0 && (atom as usize) < file.atoms.len(),
-            Operand::Literal(literal) => (literal as usize) < file.literals.len(),
-            _ => is_register(arg),
-        },
-        OperandKind::Register | OperandKind::Context | OperandKind::Target => is_register(arg),
+        OperandKind::Source | OperandKind::MaybeContext => source(file, 0, arg).is_ok(),
+        OperandKind::Register | OperandKind::Context | OperandKind::Target => {
+            register(file, 0, arg).is_ok()
+        }
         // That labels exist in the function is checked with the function.
         OperandKind::Fail | OperandKind::Place => matches!(arg, Operand::Label(_)),
         OperandKind::Jump | OperandKind::Entry => {
@@ -154,7 +144,7 @@ fn check_rare(
     Err(Fault::OperandKind { position, expected })
 }
 
-#[inline]
+#[inline(always)]
 fn source(file: &BeamFile, position: usize, arg: &Operand) -> Result<(), Fault> {
     match arg {
         Operand::X(_) | Operand::Y(_) | Operand::TypedX(..) | Operand::TypedY(..) => {
@@ -172,7 +162,7 @@ fn source(file: &BeamFile, position: usize, arg: &Operand) -> Result<(), Fault> 
     }
 }
 
-#[inline]
+#[inline(always)]
 fn register(file: &BeamFile, position: usize, arg: &Operand) -> Result<(), Fault> {
     let number = match arg {
         Operand::X(number) | Operand::Y(number) => *number,
@@ -224,7 +214,7 @@ fn at_most(
     }
 }
 
-#[inline]
+#[inline(always)]
 fn below(position: usize, table: &'static str, index: u64, count: usize) -> Result<(), Fault> {
     if index < count as u64 {
         return Ok(());
