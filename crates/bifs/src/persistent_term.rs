@@ -11,8 +11,8 @@ use swarmrt_heap::LiteralArea;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::{Alloc, Term, am, atom, equal_exact, hash, map};
 
-/// A key and its value, both literals. Once a key stands here, no key that differs from it ever
-/// does, so that the value read after the key is the key's.
+/// A key and its value, both literals. A place never holds two different keys in turn, so a value
+/// that is read after the key belongs to that key.
 #[derive(Default)]
 struct Place {
     /// The key's word, [`FREE`] or [`ERASED`].
@@ -21,11 +21,11 @@ struct Place {
 }
 
 const FREE: u64 = Term::NONE.raw();
-/// What had a key, and is passed by. No term is this word.
+/// Tombstone: a search goes on behind it. No term is this word.
 const ERASED: u64 = 0;
 const _: () = assert!(FREE != ERASED);
 
-/// Places that are searched from the hash of the key on; a power of two.
+/// Open addressing with linear probing; the number of places is a power of two.
 struct Places(Box<[Place]>);
 
 impl Places {
@@ -34,8 +34,8 @@ impl Places {
         let free = || Place { key: AtomicU64::new(FREE), value: AtomicU64::new(FREE) };
         Places((0..count).map(|_| free()).collect())
     }
-    /// The place with this key, or else the free one where it would be. A process that calls this
-    /// finds keys that are no literals any more, at worst: they are freed when it has left the
+    /// The place with this key, or else the free one that ends its search. Keys that are erased
+    /// meanwhile can be read still: their literals are freed after the caller has left the
     /// built-in.
     fn find(&self, key: Term) -> Result<usize, usize> {
         let mask = self.0.len() - 1;
@@ -126,7 +126,7 @@ impl Owned {
 impl PersistentTerms {
     /// Places of a table with little in it.
     const PLACES_MIN: usize = 8;
-    /// What one of so many places in use is few enough to give memory back.
+    /// The table shrinks when fewer than one in this many places is in use.
     const SPARSE: usize = 4;
 
     fn places<'g>(&self, guard: &'g Guard) -> &'g Places {
@@ -151,7 +151,7 @@ impl PersistentTerms {
             } else {
                 places.0.len()
             };
-            // Free places end each search.
+            // At least a quarter stays free: a free place ends each search.
             if wanted > places.0.len() || (owned.count + owned.erased + 1) * 4 > wanted * 3 {
                 places = self.rebuild(owned, wanted, guard);
             }
