@@ -14,16 +14,16 @@ fn is_plain(raw: u64) -> bool {
 impl Emitter<'_> {
     /// To `fail` unless `a < b`, or with `less` false, if it is.
     pub fn compare(&mut self, at: u32, a: Src, b: Src, fail: i32, less: bool) {
-        let assist = self.assists.less as usize;
+        let assist = self.assists.order as usize;
         let fail = self.target(at, fail);
         let next = self.label();
         let slow = self.later(move |emitter| {
             emitter.ask(assist);
             dynasm!(emitter.ops ; .arch x64 ; test rax, rax);
             if less {
-                dynasm!(emitter.ops ; .arch x64 ; jz =>fail ; jmp =>next);
+                dynasm!(emitter.ops ; .arch x64 ; jns =>fail ; jmp =>next);
             } else {
-                dynasm!(emitter.ops ; .arch x64 ; jnz =>fail ; jmp =>next);
+                dynasm!(emitter.ops ; .arch x64 ; js =>fail ; jmp =>next);
             }
         });
         // What is asked about is in `rax` and `r10`.

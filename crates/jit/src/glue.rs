@@ -55,10 +55,10 @@ pub fn compile_glue(isa: &OwnedTargetIsa, assists: &Assists) -> Result<Glue, Str
         *exit = add(compile_stub(isa, assists, stub)?);
     }
     let mut questions = [0; Question::ALL.len()];
-    let others = in_memory(&compile_question(isa, assists, Question::Less)?)?;
+    let others = in_memory(&compile_question(isa, assists, Question::Order)?)?;
     for (address, question) in questions.iter_mut().zip(Question::ALL) {
         let code = match question {
-            Question::Less => compile_less(isa, others.address())?,
+            Question::Order => compile_order(isa, others.address())?,
             _ => compile_question(isa, assists, question)?,
         };
         *address = add((code, 0));
@@ -195,9 +195,9 @@ fn compile_stub(
     frame::adapted(&context)
 }
 
-/// Whether a term is less than another: two atoms by the first bytes of their names, and others by
-/// the question at `others`. That one keeps all registers, so that few are saved here.
-fn compile_less(isa: &OwnedTargetIsa, others: u64) -> Result<Vec<u8>, String> {
+/// The order of two terms: of two atoms by the first bytes of their names, and of others by the
+/// question at `others`. That one keeps all registers, so that few are saved here.
+fn compile_order(isa: &OwnedTargetIsa, others: u64) -> Result<Vec<u8>, String> {
     let table = Atom::ordinals();
     compile_function(isa, question_signature(), |b, params| {
         let (x, y) = (params[0], params[1]);
@@ -216,7 +216,7 @@ fn compile_less(isa: &OwnedTargetIsa, others: u64) -> Result<Vec<u8>, String> {
             let chunk = b.ins().iadd(chunks, chunk);
             let chunk = b.ins().load(types::I64, MemFlags::trusted(), chunk, 0);
             let entry = b.ins().band_imm_s(number, (1 << table.chunk_bits) - 1);
-            let entry = b.ins().imul_imm_s(entry, table.entry_bytes as i64);
+            let entry = b.ins().ishl_imm_u(entry, i64::from(table.entry_shift));
             let entry = b.ins().iadd(chunk, entry);
             b.ins().load(types::I64, MemFlags::trusted(), entry, table.offset as i32)
         });
@@ -224,8 +224,11 @@ fn compile_less(isa: &OwnedTargetIsa, others: u64) -> Result<Vec<u8>, String> {
         b.ins().brif(differ, decided, &[], undecided, &[]);
 
         b.switch_to_block(decided);
-        let is_less = b.ins().icmp(IntCC::UnsignedLessThan, ordinals[0], ordinals[1]);
-        let answer = b.ins().uextend(types::I64, is_less);
+        let [is_less, is_greater] = [IntCC::UnsignedLessThan, IntCC::UnsignedGreaterThan]
+            .map(|comparison| b.ins().icmp(comparison, ordinals[0], ordinals[1]));
+        let [is_less, is_greater] =
+            [is_less, is_greater].map(|truth| b.ins().uextend(types::I64, truth));
+        let answer = b.ins().isub(is_greater, is_less);
         let registers = b.ins().get_pinned_reg(types::I64);
         b.ins().store(MemFlags::trusted(), answer, registers, layout::ANSWER);
         b.ins().return_(&[]);
@@ -244,17 +247,17 @@ fn compile_question(
     question: Question,
 ) -> Result<Vec<u8>, String> {
     let function = match question {
-        Question::EqualExact => assists.equal_exact,
-        Question::Equal => assists.equal,
-        Question::Less => assists.less,
-        Question::BoxedFloat => assists.boxed_float,
+        Question::EqualExact => assists.equal_exact as usize,
+        Question::Equal => assists.equal as usize,
+        Question::Order => assists.order as usize,
+        Question::BoxedFloat => assists.boxed_float as usize,
     };
     compile_function(isa, question_signature(), |b, params| {
         let mut signature = Signature::new(CallConv::SystemV);
         signature.params.extend([AbiParam::new(types::I64); 2]);
         signature.returns.push(AbiParam::new(types::I64));
         let signature = b.import_signature(signature);
-        let function = b.ins().iconst(types::I64, function as usize as i64);
+        let function = b.ins().iconst(types::I64, function as i64);
         let call = b.ins().call_indirect(signature, function, params);
         let answer = b.inst_results(call)[0];
         let registers = b.ins().get_pinned_reg(types::I64);

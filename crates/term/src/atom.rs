@@ -65,8 +65,8 @@ pub struct OrdinalTable {
     pub chunks: usize,
     /// Bits of an atom's number that count within its chunk.
     pub chunk_bits: u32,
-    /// Bytes from one atom of a chunk to the next.
-    pub entry_bytes: usize,
+    /// The binary logarithm of the bytes from one atom of a chunk to the next.
+    pub entry_shift: u32,
     /// Bytes from there to the ordinal.
     pub offset: usize,
 }
@@ -355,7 +355,7 @@ impl Atom {
         OrdinalTable {
             chunks: CHUNKS.as_ptr() as usize,
             chunk_bits: CHUNK_BITS,
-            entry_bytes: size_of::<Entry>(),
+            entry_shift: size_of::<Entry>().ilog2(),
             offset: std::mem::offset_of!(Entry, ordinal),
         }
     }

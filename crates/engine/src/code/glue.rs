@@ -45,7 +45,9 @@ pub enum Stub {
 pub enum Question {
     EqualExact,
     Equal,
-    Less,
+    /// Which comes first in the order of terms: less than 0 for the first of the two, 0 where they
+    /// are equal, more than 0 for the second.
+    Order,
     /// Which float a boxed term is: its bits, or [`NO_FLOAT`](crate::runtime::assists::NO_FLOAT).
     BoxedFloat,
 }
@@ -69,7 +71,7 @@ impl Stub {
 impl Question {
     /// All questions, in the order of their discriminants, which index [`Glue::questions`].
     pub const ALL: [Question; 4] =
-        [Question::EqualExact, Question::Equal, Question::Less, Question::BoxedFloat];
+        [Question::EqualExact, Question::Equal, Question::Order, Question::BoxedFloat];
 }
 
 /// The trampoline, the exits and the questions that a compiler has made. Kept for as long as the

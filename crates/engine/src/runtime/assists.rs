@@ -82,10 +82,11 @@ pub struct Assists {
     pub float: unsafe extern "C-unwind" fn(*mut Registers, u64) -> u64,
     /// Makes words of the floats that [`NativeState::x_floats`] and its like name.
     pub make_words: unsafe extern "C-unwind" fn(*mut Registers),
-    /// Whether two terms are equal, `=:=` and `==`, and whether one is less than the other.
+    /// Whether two terms are equal, `=:=` and `==`.
     pub equal_exact: unsafe extern "C-unwind" fn(u64, u64) -> u64,
     pub equal: unsafe extern "C-unwind" fn(u64, u64) -> u64,
-    pub less: unsafe extern "C-unwind" fn(u64, u64) -> u64,
+    /// Which of two terms comes first, as [`Question::Order`](crate::code::Question) says it.
+    pub order: unsafe extern "C-unwind" fn(u64, u64) -> i64,
     /// The bits of the float that a boxed term is, or [`NO_FLOAT`]. The second word says nothing.
     pub boxed_float: unsafe extern "C-unwind" fn(u64, u64) -> u64,
     /// Where a call of a function by name leads: module, function, arity.
@@ -125,7 +126,7 @@ impl Assists {
             make_words,
             equal_exact,
             equal,
-            less,
+            order,
             boxed_float,
             apply_target,
         }
@@ -576,9 +577,9 @@ unsafe extern "C-unwind" fn equal(a: u64, b: u64) -> u64 {
     unsafe { u64::from(operations::equal(term(a), term(b))) }
 }
 
-unsafe extern "C-unwind" fn less(a: u64, b: u64) -> u64 {
+unsafe extern "C-unwind" fn order(a: u64, b: u64) -> i64 {
     // SAFETY: see above.
-    unsafe { u64::from(operations::less(term(a), term(b))) }
+    unsafe { operations::order(term(a), term(b)) as i64 }
 }
 
 unsafe extern "C-unwind" fn boxed_float(word: u64, _: u64) -> u64 {

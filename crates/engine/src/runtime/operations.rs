@@ -85,10 +85,17 @@ pub fn less(a: Term, b: Term) -> bool {
 }
 #[inline(never)]
 fn slow_less(a: Term, b: Term) -> bool {
+    order(a, b).is_lt()
+}
+
+/// The order of two terms, where integers and floats compare by value.
+#[inline]
+pub fn order(a: Term, b: Term) -> Ordering {
     if a.is_float_immediate() && b.is_float_immediate() {
-        return a.float_immediate_value() < b.float_immediate_value();
+        let (a, b) = (a.float_immediate_value(), b.float_immediate_value());
+        return a.partial_cmp(&b).unwrap_or(Ordering::Equal);
     }
-    compare(a, b) == Ordering::Less
+    compare(a, b)
 }
 
 /// `a == b`, where integers and floats compare by value.

@@ -23,10 +23,10 @@ pub(crate) struct Comparison {
 impl Comparison {
     pub(crate) fn named(name: Atom) -> Option<Comparison> {
         let (question, swapped, negated) = match name {
-            _ if name == atom!("<") => (Question::Less, false, false),
-            _ if name == atom!(">=") => (Question::Less, false, true),
-            _ if name == atom!(">") => (Question::Less, true, false),
-            _ if name == atom!("=<") => (Question::Less, true, true),
+            _ if name == atom!("<") => (Question::Order, false, false),
+            _ if name == atom!(">=") => (Question::Order, false, true),
+            _ if name == atom!(">") => (Question::Order, true, false),
+            _ if name == atom!("=<") => (Question::Order, true, true),
             _ if name == atom!("==") => (Question::Equal, false, false),
             _ if name == atom!("/=") => (Question::Equal, false, true),
             _ if name == atom!("=:=") => (Question::EqualExact, false, false),
@@ -109,7 +109,13 @@ impl Translator<'_, '_> {
             && (known_a.is(kind::UNIQUE) || known_b.is(kind::UNIQUE));
         if !by_word {
             let slow = self.later_cold(move |translator| {
-                let holds = translator.ask(question, x, y);
+                let answer = translator.ask(question, x, y);
+                let holds = match question {
+                    Question::Order => {
+                        translator.b.ins().icmp_imm_s(IntCC::SignedLessThan, answer, 0)
+                    }
+                    _ => answer,
+                };
                 translator.set_truth(dst, holds, negated);
                 translator.join(at + 1);
             });
@@ -120,7 +126,7 @@ impl Translator<'_, '_> {
             self.require_small(at, (a, x), (b, y), slow);
         }
         let holds = self.b.ins().icmp(
-            if question == Question::Less { IntCC::SignedLessThan } else { IntCC::Equal },
+            if question == Question::Order { IntCC::SignedLessThan } else { IntCC::Equal },
             x,
             y,
         );

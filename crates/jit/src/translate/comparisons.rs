@@ -5,10 +5,14 @@ use crate::plan::facts::{Fact, Location, kind};
 use crate::translate::{I64, Next, Translator};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData as MemFlags, Value};
-use swarmrt_beam::instr::Src;
+use std::cmp::Ordering;
+use swarmrt_beam::instr::{Instr, Src};
 use swarmrt_engine::code::Question;
 use swarmrt_engine::layout;
 use swarmrt_term::{Term, release};
+
+/// Comparisons of the same operands that are decided at once: a loop of them would have no end.
+const DECIDED_MAX: u32 = 4;
 
 /// An integer that a float holds exactly.
 const EXACT_MAX: i64 = 1 << 53;
@@ -25,9 +29,7 @@ impl Translator<'_, '_> {
         if known_a.is(kind::FLOATS) || known_b.is(kind::FLOATS) {
             let slow = self.later_cold(move |translator| {
                 let (x, y) = (translator.src(at, a), translator.src(at, b));
-                let decided = translator.ask(Question::Less, x, y);
-                let (yes, no) = (translator.target(yes), translator.target(no));
-                translator.branch(decided, yes, no);
+                translator.branch_by_order((a, x), (b, y), yes, no);
             });
             let (x, y) = (self.exact_float(at, a, slow), self.exact_float(at, b, slow));
             let decided = self.b.ins().fcmp(FloatCC::LessThan, x, y);
@@ -45,9 +47,7 @@ impl Translator<'_, '_> {
             }
         } else {
             let slow = self.later_cold(move |translator| {
-                let decided = translator.ask(Question::Less, x, y);
-                let (yes, no) = (translator.target(yes), translator.target(no));
-                translator.branch(decided, yes, no);
+                translator.branch_by_order((a, x), (b, y), yes, no);
             });
             // Two floats, or a float and a constant.
             let floats = if self.expects_floats(known_a, known_b) {
@@ -80,6 +80,51 @@ impl Translator<'_, '_> {
         let no = self.target(no);
         self.branch(decided, yes, no);
         Next::End
+    }
+    /// Goes to `yes` where `a` is less than `b` and to `no` where it is not, by their order. What is
+    /// compared there again, as in `if A < B -> …; A > B -> …; true -> … end`, is decided as well.
+    fn branch_by_order(&mut self, (a, x): (Src, Value), (b, y): (Src, Value), yes: u32, no: u32) {
+        let [less, equal, greater] =
+            [(Ordering::Less, yes), (Ordering::Equal, no), (Ordering::Greater, no)]
+                .map(|(order, at)| self.decided(at, a, b, order));
+        let same = self.b.ins().icmp(IntCC::Equal, x, y);
+        let differ = self.b.create_block();
+        let equal_block = self.target(equal);
+        self.branch(same, equal_block, differ);
+        self.b.switch_to_block(differ);
+        let order = self.ask(Question::Order, x, y);
+        if less != equal {
+            let is_less = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, order, 0);
+            let less = self.target(less);
+            if greater == equal {
+                return self.branch(is_less, less, equal_block);
+            }
+            let not_less = self.b.create_block();
+            self.branch(is_less, less, not_less);
+            self.b.switch_to_block(not_less);
+        }
+        let is_greater = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, order, 0);
+        let greater = self.target(greater);
+        self.branch(is_greater, greater, equal_block);
+    }
+    /// Where comparisons of `a` and `b` from `at` on lead, given the order of the two.
+    fn decided(&self, mut at: u32, a: Src, b: Src, order: Ordering) -> u32 {
+        for _ in 0..DECIDED_MAX {
+            let (p, q, fail, holds) = match self.code()[at as usize] {
+                Instr::IsLt { a, b, fail } => (a, b, fail, Ordering::is_lt as fn(Ordering) -> bool),
+                Instr::IsGe { a, b, fail } => (a, b, fail, Ordering::is_ge as _),
+                Instr::IsEq { a, b, fail } => (a, b, fail, Ordering::is_eq as _),
+                Instr::IsNe { a, b, fail } => (a, b, fail, Ordering::is_ne as _),
+                _ => return at,
+            };
+            let order = match (p, q) {
+                _ if (p, q) == (a, b) => order,
+                _ if (p, q) == (b, a) => order.reverse(),
+                _ => return at,
+            };
+            at = if holds(order) { at + 1 } else { self.relative(at, fail) };
+        }
+        at
     }
     /// Whether an operation of such operands does floats in place.
     pub(super) fn expects_floats(&self, a: Fact, b: Fact) -> bool {

@@ -56,6 +56,7 @@ const SOURCE: &str = "
     ok(ok) -> yes; ok(_) -> no.
     tagged({ok, V}) -> V.
     less(A, B) when A < B -> yes; less(_, _) -> no.
+    order(A, B) -> if A < B -> less; A > B -> greater; true -> equal end.
     floats(A, B) when is_float(A), is_float(B) -> A + B.
     select(1) -> a; select(2) -> b; select(3) -> c; select(4) -> d; select(_) -> e.
     byte(<<A:8, _/binary>>) -> A.
@@ -68,7 +69,7 @@ const OVERFLOW: &str = "seto";
 const IS_SMALL: &str = "testq $0x3,";
 const IS_POINTER: &str = "testq $0x7,";
 
-const CASES: [Case; 21] = [
+const CASES: [Case; 22] = [
     case("add/2", "Add", &[IS_SMALL, "addq", OVERFLOW], &["call "]),
     case("add_ints/2", "Add", &["addq", OVERFLOW], &[IS_SMALL]),
     // Two bytes have no sum that overflows.
@@ -89,6 +90,8 @@ const CASES: [Case; 21] = [
     case("tagged/1", "IsTaggedTuple", &[IS_POINTER, "cmpq $0x208,", "cmpq $0x101,"], &["call "]),
     // Other terms than small integers are compared elsewhere.
     case("less/2", "IsLt", &[IS_SMALL, "cmpq", "jl", "call "], &[]),
+    // One answer decides both comparisons.
+    case("order/2", "IsLt", &["call ", "jl", "jnle"], &[]),
     case("floats/2", "FloatAdd", &["addsd", "ucomisd"], &["call "]),
     case("select/1", "SelectVal", &[IS_SMALL, "br_table"], &["call "]),
     case("byte/1", "BsGetInteger", &["cmpq $0x8,"], &[]),
