@@ -37,10 +37,15 @@ impl Folder {
     }
     /// What an expression prints, and how many pieces of machine code were there from before.
     fn run(&self, expression: &str) -> (String, u64) {
+        self.run_with(&["--engine=tiered:1"], expression)
+    }
+    /// As [`run`](Folder::run), with options of the engine.
+    fn run_with(&self, options: &[&str], expression: &str) -> (String, u64) {
         let mut command = Command::new(common::swarmrt());
         command
             .env("SWARMRT_CODE_CACHE", self.cache())
-            .args(["--engine=tiered:1", "--jit-stats", "erl", "-noshell", "-pa"])
+            .args(options)
+            .args(["--jit-stats", "erl", "-noshell", "-pa"])
             .arg(self.beams());
         let output = common::run_within(
             command.arg("-eval").arg(format!("{expression}, halt().")),
@@ -233,4 +238,30 @@ fn atoms_of_earlier_runs_do_not_exist() {
     let exists = "io:format(\"~p~n\", [catch list_to_existing_atom(\"an_atom_of_\" ++ \"the_worker\") =:= x])";
     assert!(folder.run(exists).0.contains("badarg"));
     assert_eq!(folder.run(&format!("worker:run(3), {exists}")).0, "false\n");
+}
+
+/// The calls of a function with code from an earlier run are not counted, and that code may end
+/// where the function calls another.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn what_an_earlier_run_left_out_of_a_function_is_compiled() {
+    let folder = Folder::new("returns");
+    folder.compile_one("returns", 1);
+    folder.run("returns:run(30000000, 100000000)");
+    // Too few samples for the optimising compiler.
+    let (printed, pieces) = folder.run_with(
+        &["--engine=tiered:1000000", "--jit-dump"],
+        "returns:run(20000, 1), io:format(\"~s\", [os:getpid()])",
+    );
+    assert!(pieces > 0, "nothing came from the earlier run");
+    let map = PathBuf::from(format!("/tmp/perf-{printed}.map"));
+    let listed = std::fs::read_to_string(&map).expect("the map of machine code is there");
+    std::fs::remove_file(&map).expect("it is ours");
+    let pieces: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.split_once("returns:run/3+"))
+        .map(|(_, at)| at)
+        .collect();
+    assert!(pieces.contains(&"0"), "its entry has no machine code: {pieces:?}");
+    assert!(pieces.iter().any(|at| *at != "0"), "nothing else has machine code: {pieces:?}");
 }

@@ -307,6 +307,11 @@ impl Tier {
             self.queue.lock().push(Job { module, function, part, times });
             self.arrived.notify_one();
         }
+        // Calls are counted at an entry without code. Where that of an earlier run stands, this is
+        // what finds the rest of the function interpreted.
+        if has_entry && is_interpreted {
+            self.compile_baseline(ip);
+        }
         is_interpreted
     }
 
