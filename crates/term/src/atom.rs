@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{LazyLock, OnceLock, RwLock};
 
 /// An atom, as its position in the table.
@@ -47,15 +48,18 @@ impl Hasher for NumberHasher {
 
 /// What the table holds of an atom.
 struct Entry {
-    name: &'static str,
+    /// The bytes of the name, and how many they are: a `&'static str` that is six bytes shorter.
+    name: NonNull<u8>,
+    name_len: u16,
     /// The first eight bytes of the name in one word, for ordering without the text.
     ordinal: u64,
     /// OTP's hash of the name, which `phash2` and the hash tries build on.
     hash: u32,
     /// Bytes of the name in Latin-1; [`NOT_LATIN1`] where it has other characters.
     latin1_len: u16,
-    /// Not set for a reserved name that nobody has made an atom of.
-    is_made: AtomicBool,
+    /// How many atoms had been made when this one was; [`NOT_MADE`] for a reserved name that
+    /// nobody has made an atom of.
+    made: AtomicU32,
 }
 
 /// Where the table has the ordinals of atoms ([`Atom::ordinal`]), for code that looks there itself.
@@ -72,7 +76,9 @@ pub struct OrdinalTable {
 }
 
 const NOT_LATIN1: u16 = u16::MAX;
+const NOT_MADE: u32 = u32::MAX;
 const _: () = assert!(NAME_CHARS_MAX < NOT_LATIN1 as usize && size_of::<Entry>() == 32);
+const _: () = assert!(LIMIT_MAX < NOT_MADE as usize);
 
 const CHUNK_BITS: u32 = 10;
 const CHUNK_LEN: usize = 1 << CHUNK_BITS;
@@ -95,7 +101,7 @@ const AT_START: usize = 14 * 1024;
 static INDEX: LazyLock<RwLock<HashMap<&'static str, u32>>> = LazyLock::new(|| {
     let mut index = HashMap::with_capacity(AT_START);
     for (number, name) in atoms::NAMES.iter().enumerate() {
-        let at = append(name, true);
+        let at = append(name, number as u32);
         assert_eq!(at as usize, number);
         assert!(index.insert(*name, at).is_none(), "atom listed twice: {name}");
     }
@@ -134,8 +140,8 @@ pub enum AtomError {
     TableFull,
 }
 
-/// Gives a name the next number. `is_made`: it is an atom from now on.
-fn append(name: &'static str, is_made: bool) -> u32 {
+/// Gives a name the next number. `made`: atoms made before it, or [`NOT_MADE`].
+fn append(name: &'static str, made: u32) -> u32 {
     let number = COUNT.load(Ordering::Relaxed);
     let chunk = &CHUNKS[number as usize >> CHUNK_BITS];
     let mut base = chunk.load(Ordering::Relaxed);
@@ -150,7 +156,14 @@ fn append(name: &'static str, is_made: bool) -> u32 {
         NOT_LATIN1
     };
     let (ordinal, hash) = (ordinal(name), hash_name(name));
-    let entry = Entry { name, ordinal, hash, latin1_len, is_made: is_made.into() };
+    let entry = Entry {
+        name: NonNull::from(name.as_bytes()).cast(),
+        name_len: name.len().try_into().expect("at most 255 characters"),
+        ordinal,
+        hash,
+        latin1_len,
+        made: made.into(),
+    };
     // SAFETY: the slot is within the chunk, and only we write it (under the index's lock).
     unsafe { base.add(number as usize & (CHUNK_LEN - 1)).write(entry) };
     NAME_BYTES.fetch_add(name.len(), Ordering::Relaxed);
@@ -222,15 +235,16 @@ impl Atom {
         if index.len() >= limit {
             return Err(AtomError::TableFull);
         }
+        let made = index.len() as u32;
         let reserved = RESERVED.get().and_then(|reserved| reserved.get_key_value(name));
         let (name, number) = match reserved {
             Some((&name, &number)) => {
-                Atom(number).entry().is_made.store(true, Ordering::Relaxed);
+                Atom(number).entry().made.store(made, Ordering::Relaxed);
                 (name, number)
             }
             None => {
                 let name: &'static str = Box::leak(name.into());
-                (name, append(name, true))
+                (name, append(name, made))
             }
         };
         index.insert(name, number);
@@ -262,7 +276,7 @@ impl Atom {
             return false;
         }
         names.iter().for_each(|name| {
-            append(name, false);
+            append(name, NOT_MADE);
         });
         true
     }
@@ -287,7 +301,12 @@ impl Atom {
         (number < COUNT.load(Ordering::Acquire)).then_some(Atom(number))
     }
     fn is_made(self) -> bool {
-        self.entry().is_made.load(Ordering::Relaxed)
+        self.order_of_making() != NOT_MADE
+    }
+    /// How many atoms there were before this one was made: what an atom's number is in OTP.
+    /// [`Atom::index`] tells nothing about that, since names may be reserved.
+    pub fn order_of_making(self) -> u32 {
+        self.entry().made.load(Ordering::Relaxed)
     }
 
     /// The atom of that name, if there is one already.
@@ -336,7 +355,12 @@ impl Atom {
     /// The name, UTF-8. Names are never freed.
     #[inline]
     pub fn name(self) -> &'static str {
-        self.entry().name
+        let Entry { name, name_len, .. } = self.entry();
+        // SAFETY: `append` took both from a name that is never freed.
+        unsafe {
+            let bytes = std::slice::from_raw_parts(name.as_ptr(), usize::from(*name_len));
+            std::str::from_utf8_unchecked(bytes)
+        }
     }
     /// Bytes of the name in Latin-1, if it can be written so.
     #[inline]

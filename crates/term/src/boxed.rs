@@ -10,6 +10,7 @@ use crate::creator::Creator;
 use crate::node::NodeInfo;
 use crate::reference::{RefKind, RefValue};
 use crate::word::{Header, Subtag, Term};
+use std::borrow::Cow;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::AtomicU64;
 
@@ -154,6 +155,17 @@ impl Record {
         unsafe {
             std::slice::from_raw_parts(self.0.add(2).cast::<Term>(), self.header().words() - 1)
         }
+    }
+    /// The values in the order in which OTP has them, and hashes them: that in which the node has
+    /// made the atoms that name the fields.
+    pub(crate) fn values_as_hashed<'a>(self) -> Cow<'a, [Term]> {
+        let made = |field: &Term| field.as_atom().expect("a field's name").order_of_making();
+        if self.fields().is_sorted_by_key(made) {
+            return Cow::Borrowed(self.values());
+        }
+        let mut fields: Vec<_> = self.fields().iter().map(made).zip(self.values()).collect();
+        fields.sort_unstable_by_key(|&(made, _)| made);
+        Cow::Owned(fields.into_iter().map(|(_, &value)| value).collect())
     }
     /// Index of the field into [`Record::values`]; `None` when the record has no such field.
     pub fn position(self, field: Term) -> Option<usize> {

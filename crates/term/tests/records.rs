@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use swarmrt_term::etf::{DecodeOptions, EncodeOptions, Interning, decode, encode};
-use swarmrt_term::hash::{internal_hash, phash2};
+use swarmrt_term::hash::{PHASH2_MASK, internal_hash, phash2};
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, compare, equal_exact, map, print};
 
@@ -36,6 +36,23 @@ fn hashes_are_those_of_otp() {
     let tuple = heap.tuple(&[empty]);
     let list = heap.list(&[full, tuple]);
     assert_eq!([full, empty, list].map(phash2), [64_165_272, 98_187_672, 34_790_092]);
+}
+
+/// The hashes are those in OTP's `hash_SUITE`, whose file lists its atoms in this order.
+#[test]
+fn values_are_hashed_in_the_order_of_the_fields_atoms() {
+    let mut heap = FragmentHeap::new();
+    let mut hash = |values: [i64; 4]| {
+        ["aaaa", "zzzz", "wwww"].map(atom);
+        let fields = ["zzzz", "true", "aaaa", "wwww"].map(atom);
+        let definition = heap.record_definition(atom("hash_SUITE"), atom("order"), false, &fields);
+        phash2(heap.record(definition, &values.map(Term::small)))
+    };
+    let hashes = [[0, 1, 2, 3], [100, 1, 2, 3], [0, 1, 2, 999]].map(&mut hash);
+    assert_eq!(
+        hashes,
+        [3_170_326_674_u32, 2_535_759_712, 438_972_933].map(|hash| hash & PHASH2_MASK)
+    );
 }
 
 #[test]

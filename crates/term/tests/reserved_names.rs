@@ -17,5 +17,8 @@ fn a_reserved_name_is_no_atom_before_somebody_makes_it() {
     assert_eq!((Atom::checked(listed), Atom::checked(listed + 1)), (None, Some(second)));
     let further = Atom::new("a further name");
     assert!(all().eq([second.index(), further.index()]));
+    assert_eq!(further.order_of_making(), second.order_of_making() + 1);
+    let first = Atom::new("the first name");
+    assert!(first < second && first.order_of_making() > further.order_of_making());
     assert_eq!((Atom::checked(listed + 3), Atom::numbered_name(listed + 3)), (None, None));
 }

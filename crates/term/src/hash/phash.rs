@@ -131,7 +131,7 @@ fn phash_step(term: Term, hash: u32, todo: &mut Vec<Phash>) -> u32 {
         }
         // OTP hashes words of its own form of the definition; nothing can depend on them.
         Kind::Record(record) => {
-            todo.extend(record.values().iter().rev().map(|&value| Phash::Term(value)));
+            todo.extend(record.values_as_hashed().iter().rev().map(|&value| Phash::Term(value)));
             times_plus(hash, 9, record.definition_hash())
         }
         Kind::FlatMap(_) | Kind::HashMap(_) => {

@@ -259,7 +259,7 @@ fn phash2_other(term: Term, hash: u32, work: &mut Work, todo: &mut Todos) -> u32
         Kind::Record(record) => {
             let mut hash =
                 mix_two(hash, record.values().len() as u32, record.definition_hash(), 23);
-            for &value in push_compound(record.values(), todo) {
+            for &value in push_compound(&record.values_as_hashed(), todo) {
                 hash = phash2_step(value, hash, work, todo);
             }
             hash
