@@ -249,6 +249,9 @@ pub struct Heap {
     /// As the process flag `min_bin_vheap_size`: words of off-heap data that a young process may
     /// hold before a collection.
     pub min_bin_vheap_words: u32,
+    /// Words of all parts above which what is allocated outside the block asks for a collection,
+    /// after which the process flag `max_heap_size` is looked at.
+    pub limit_words: usize,
     pub(crate) collections: u32,
     /// Set when the next safepoint should collect although the block has room.
     pub wants_collection: bool,
@@ -294,6 +297,7 @@ impl Heap {
             fullsweep_after: FULLSWEEP_AFTER,
             min_heap_words: MIN_HEAP_WORDS,
             min_bin_vheap_words: MIN_BIN_VHEAP_WORDS,
+            limit_words: usize::MAX,
             collections: 0,
             wants_collection: false,
             wants_major: false,
@@ -411,6 +415,7 @@ impl Heap {
     fn note_pressure(&mut self) {
         if self.fragment_words > (self.block.words() + self.old.words() / 2).max(512)
             || self.off_heap.bytes > self.off_heap_bytes_limit
+            || self.total_words() > self.limit_words
         {
             self.wants_collection = true;
         }

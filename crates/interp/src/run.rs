@@ -2117,6 +2117,11 @@ pub(crate) unsafe fn run<const STEP: bool>(
             match leave {
                 Leave::Outcome(outcome) => return Left::Turn(outcome),
                 Leave::Raised => {
+                    p.check_max_heap_size_when_raising();
+                    if p.exit_pending {
+                        p.saved.save(&[]);
+                        return Left::Turn(Outcome::Yield);
+                    }
                     // It may refer to the message that was looked at.
                     p.own_message();
                     let found = operations::find_handler(p);

@@ -126,7 +126,7 @@ fn set_flag(p: &mut Process, flag: Atom, value: Term) -> Option<Term> {
             let limit = max_heap_size(p.vm, value).filter(|limit| {
                 limit.words == 0 || limit.words >= p.heap.min_heap_words as usize
             })?;
-            let before = std::mem::replace(&mut p.extra().max_heap_size, limit);
+            let before = p.set_max_heap_size(limit);
             max_heap_term(p, before)
         }
         "message_queue_data" => {

@@ -34,6 +34,11 @@ impl MaxHeapSize {
         };
         (limit != Self::NONE).then_some(limit)
     }
+
+    /// Words of the heap above which a process asks for a collection, and so for a check.
+    pub(super) fn heap_words(self) -> usize {
+        if self.words == 0 { usize::MAX } else { self.words }
+    }
 }
 
 impl Process {
@@ -43,6 +48,21 @@ impl Process {
         let on_heap = atom!("on_heap");
         let place = self.extra.as_ref().map_or(on_heap, |extra| extra.message_queue_data);
         self.heap_words() + if place == on_heap { self.mailbox.words() } else { 0 }
+    }
+    /// Sets the flag; returns what it was.
+    pub fn set_max_heap_size(&mut self, limit: MaxHeapSize) -> MaxHeapSize {
+        self.heap.limit_words = limit.heap_words();
+        std::mem::replace(&mut self.extra().max_heap_size, limit)
+    }
+    /// Ends the process if it is above the limit that would end it at its next collection: it has
+    /// raised an exception, and may end before that. Garbage counts, as it does for OTP when a
+    /// collection begins.
+    pub fn check_max_heap_size_when_raising(&mut self) {
+        if self.heap.wants_collection
+            && self.extra.as_ref().is_some_and(|extra| extra.max_heap_size.kill)
+        {
+            self.check_max_heap_size();
+        }
     }
     pub(super) fn check_max_heap_size(&mut self) {
         let Some(extra) = &self.extra else { return };

@@ -277,6 +277,9 @@ fn new_heap(vm: &Vm, options: &SpawnOptions, words: usize) -> Heap {
     heap.fullsweep_after = options.fullsweep_after.unwrap_or_else(|| defaults.fullsweep_after());
     heap.min_bin_vheap_words =
         options.min_bin_vheap_words.unwrap_or_else(|| defaults.min_bin_vheap_words());
+    if let Some(limit) = options.max_heap_size.or_else(|| vm.default_max_heap_size()) {
+        heap.limit_words = limit.heap_words();
+    }
     // SAFETY: a new block has room for a return address.
     unsafe {
         heap.stop = heap.stop.sub(1);
