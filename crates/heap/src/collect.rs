@@ -410,6 +410,12 @@ impl Heap {
             || has_old_binaries
     }
 
+    /// Words that the next collection looks at, and may copy.
+    pub fn words_to_collect(&self, forced: bool) -> usize {
+        let old_words = if self.is_major_next(forced) { self.old_used_words() } else { 0 };
+        self.used_words() + self.fragment_words + old_words
+    }
+
     /// Collects, so that afterwards at least `need` words can be allocated. `roots` are all the
     /// places outside block and stack that hold the process's terms.
     ///

@@ -365,6 +365,12 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             reds += deferred;
                             deferred = 0;
                             if STRESS || p.heap.wants_collection {
+                                if p.collects_apart() {
+                                    sync!();
+                                    p.saved.save(x_slice!($arity));
+                                    p.ip = ip;
+                                    leave!(Outcome::DirtyCpu);
+                                }
                                 collect!(0, $arity);
                             }
                             if let Some(tier) = native {

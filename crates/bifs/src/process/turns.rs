@@ -58,7 +58,15 @@ fn garbage_collect(p: &mut Process, kind: Term) -> BifResult {
     if !is_collection(kind) {
         return Err(BifExit::BADARG);
     }
+    // The second call, after a dirty scheduler has collected.
+    if p.bif_state.take().is_some() {
+        return Ok(TRUE);
+    }
     collect_soon(p, kind == Term::atom(atom!("major")));
+    if p.collects_apart() {
+        p.bif_state = Some(Box::new(()));
+        return Err(BifExit::Yield);
+    }
     Ok(TRUE)
 }
 

@@ -2,11 +2,24 @@
 
 use super::Process;
 use super::exception::log_out_of_memory;
+use crate::schedule::watch;
 use crate::vm::system_monitor;
 use swarmrt_heap::{Heap, Leaving};
 use swarmrt_term::{Term, am};
 
+/// A collection of so many words, some ten milliseconds' work, keeps other processes waiting. A
+/// shorter one is not worth a change of threads: what it frees, the next one needs, and threads keep
+/// freed blocks for themselves.
+const LONG_WORDS: usize = 1 << 20;
+
 impl Process {
+    /// Whether a dirty scheduler should do the collection that is due before the process goes on.
+    pub fn collects_apart(&self) -> bool {
+        self.heap.wants_collection
+            && self.result_at_hand.is_none()
+            && self.heap.words_to_collect(false) >= LONG_WORDS
+            && self.vm.schedulers.has_dirty_cpu()
+    }
     /// Copies the leaving literals to which the process still refers. `false` when a built-in under
     /// way may hold terms of its own: to be tried again after the next turn.
     pub(crate) fn copy_out(&mut self, leaving: &Leaving) -> bool {
@@ -60,6 +73,9 @@ impl Process {
             return;
         }
         self.own_message();
+        if self.heap.words_to_collect(major) >= LONG_WORDS {
+            watch::long_work_follows(self.vm);
+        }
         let collecting_major = self.trace.is_on() && self.heap.is_major_next(major);
         if self.trace.is_on() {
             self.measure_again(true);

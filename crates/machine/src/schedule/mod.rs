@@ -37,7 +37,7 @@ mod step;
 mod threads;
 pub mod timer;
 mod turn;
-mod watch;
+pub(crate) mod watch;
 
 pub use errands::Errand;
 pub use step::{Drive, Step};
@@ -55,6 +55,7 @@ pub enum Outcome {
     DirtyIo,
     /// As `DirtyIo`, but the built-in mostly takes microseconds.
     BriefIo,
+    /// As `DirtyIo`; or its heap is to be collected by a dirty scheduler.
     DirtyCpu,
 }
 
@@ -239,6 +240,14 @@ impl Schedulers {
             .map(|scheduler| usize::from(scheduler.running.load(Ordering::Relaxed)))
             .collect();
         (normal, [self.dirty_cpu.running(), self.dirty_io.running()])
+    }
+    /// Whether there are dirty schedulers for computing.
+    pub fn has_dirty_cpu(&self) -> bool {
+        !self.dirty_cpu.threads().is_empty()
+    }
+    /// Whether processes wait for a scheduler.
+    fn has_waiting(&self, number: usize) -> bool {
+        self.all[number].waiting() > 0
     }
     /// Dirty schedulers for computing that take processes.
     pub fn dirty_cpu_online(&self) -> usize {

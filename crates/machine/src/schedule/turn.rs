@@ -61,7 +61,13 @@ impl Vm {
             let goes_on_waiting = process.trace.flags() != traced_before && process.would_wait_on();
             let rests =
                 goes_on_waiting || process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
-            let outcome = if rests { Outcome::Wait } else { self.run_code(process, worker) };
+            let outcome = if rests {
+                Outcome::Wait
+            } else if process.collects_apart() {
+                Outcome::DirtyCpu
+            } else {
+                self.run_code(process, worker)
+            };
             let used = (turn - process.reductions).max(1);
             process.total_reductions += used as u64;
             scheduler.reductions.fetch_add(used as u64, Ordering::Relaxed);
@@ -189,7 +195,7 @@ impl Vm {
         }
     }
 
-    /// Runs the built-in that a process stands at, on that dirty scheduler, or on a scheduler that
+    /// Collects a process's heap if that is due, else runs the built-in that it stands at, on that dirty scheduler, or on a scheduler that
     /// is away (`None`). Returns whether the process was ended meanwhile.
     ///
     /// # Safety
@@ -212,7 +218,14 @@ impl Vm {
         if process.trace.is_on() {
             process.trace_scheduled(swarmrt_term::atom!("in"));
         }
-        let _ = watch::watched(process, |process| worker.run_dirty(process));
+        let _ = watch::watched(process, |process| {
+            if process.collects_apart() {
+                // SAFETY: between turns, heap and stack pointers are current.
+                unsafe { process.collect(0, &mut [], false) };
+            } else {
+                worker.run_dirty(process);
+            }
+        });
         if process.trace.is_on() && !process.exiting {
             process.trace_scheduled(swarmrt_term::atom!("out"));
         }

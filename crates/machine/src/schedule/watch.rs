@@ -3,6 +3,7 @@
 
 use super::current_scheduler;
 use crate::process::Process;
+use crate::vm::Vm;
 use std::cell::Cell;
 use swarmrt_term::stop::{self, Stopped, Watcher};
 
@@ -42,6 +43,17 @@ pub(super) fn watched<R>(
     // SAFETY: the process is the caller's, and this is the only reference to it that is used
     // meanwhile.
     stop::watched(watcher, || work(unsafe { &mut *turn.process.cast_mut() }))
+}
+
+/// Has another thread become the scheduler, if processes wait for it: work of some milliseconds
+/// follows, which asks nothing.
+pub(crate) fn long_work_follows(vm: &Vm) {
+    if GIVEN_UP.get().is_none()
+        && let Some(own) = current_scheduler()
+        && vm.schedulers.has_waiting(own)
+    {
+        GIVEN_UP.set(vm.schedulers.give_up(own));
+    }
 }
 
 fn is_to_end(turn: *const ()) -> bool {
