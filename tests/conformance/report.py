@@ -5,9 +5,12 @@ report.py page THEIRS OURS PAGE     writes the suites that OURS has into the pag
 report.py again FILE NEW            replaces a suite's results by the new ones of those cases that were run again
 
 The folders hold a file a suite with lines "CASE name result what". Why a case passes on erl and not here stands in
-reasons.txt, a line each: "SUITE case: reason"."""
+reasons.txt, a line each: "SUITE case: reason". A row of the page ends with the version that was run: SWARMRT_VERSION,
+else the commit that is checked out."""
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -58,10 +61,15 @@ def line(suite, theirs, ours):
     print(f"{suite}: erl {figures(theirs)}; swarmrt {figures(ours)}; {got} of {wanted} ({percent:.0f} %)", flush=True)
 
 
-def row(suite, theirs, ours):
+def version():
+    given = os.environ.get("SWARMRT_VERSION")
+    return given or subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
+
+
+def row(suite, theirs, ours, run):
     _, got, wanted, percent = share(theirs, ours)
     figures = " | ".join(str(count) for count in counts(theirs) + counts(ours))
-    return f"| {suite} | {figures} | {got} of {wanted}, {percent:.0f} % |"
+    return f"| {suite} | {figures} | {got} of {wanted}, {percent:.0f} % | {run} |"
 
 
 def missed_cases(suite, theirs, ours, known):
@@ -74,14 +82,13 @@ def missed_cases(suite, theirs, ours, known):
 
 
 def former(path):
-    """What the page says of each suite: its row, and the lines about cases that are missed. Each name gets its star."""
+    """What the page says of each suite: its row, and the lines about cases that are missed."""
     rows, missed = {}, {}
     for line in path.read_text().splitlines() if path.exists() else []:
-        if found := re.match(r"\| (\S+_(?:SUITE|test))\*? (.*)", line):
-            suite, rest = found.groups()
-            rows[suite] = f"| {suite}* {rest}"
+        if found := re.match(r"\| (\S+_(?:SUITE|test)) ", line):
+            rows[found[1]] = line
         elif line.startswith("## "):
-            suite = line[3:].rstrip("*")
+            suite = line[3:]
             missed[suite] = []
         elif line.startswith("- "):
             missed[suite].append(line)
@@ -93,26 +100,25 @@ def page(theirs, ours, path):
     if not run:
         return
     rows, missed = former(path)
-    stars = set(rows)
     known = reasons()
+    run_with = version()
     for suite in run:
         cases = read(theirs / suite), read(ours / suite)
-        rows[suite] = row(suite, *cases)
+        rows[suite] = row(suite, *cases, run_with)
         missed[suite] = missed_cases(suite, *cases, known)
-        stars.discard(suite)
     lines = [
         "# Conformance\n",
         "OTP's own suites, run case by case by `script/conformance` on SwarmRT and on the `erl` of the same machine",
         "(60 seconds a case). Each system: cases run, passed, failed, skipped; then how many of those that pass on erl pass here.",
-        "Suites with a star were run with an earlier version, and not again since.\n",
-        "| suite | erl: run | passed | failed | skipped | SwarmRT: run | passed | failed | skipped | of erl's |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "The last column is the commit that was run.\n",
+        "| suite | erl: run | passed | failed | skipped | SwarmRT: run | passed | failed | skipped | of erl's | version |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
         *(rows[suite] for suite in sorted(rows)),
         "\nCases that pass on erl and not here, why, and what is reported:",
     ]
     for suite in sorted(rows):
         if missed.get(suite):
-            lines += [f"\n## {suite}{'*' if suite in stars else ''}\n", *missed[suite]]
+            lines += [f"\n## {suite}\n", *missed[suite]]
     path.write_text("\n".join(lines) + "\n")
 
 
