@@ -14,6 +14,8 @@ const LONG_WORDS: usize = 1 << 20;
 
 impl Process {
     /// Whether a dirty scheduler should do the collection that is due before the process goes on.
+    /// The answer does not change while the process waits for one: a signal brings it back to a
+    /// scheduler first, which asks again.
     pub fn collects_apart(&self) -> bool {
         self.heap.wants_collection
             && self.result_at_hand.is_none()

@@ -195,8 +195,9 @@ impl Vm {
         }
     }
 
-    /// Collects a process's heap if that is due, else runs the built-in that it stands at, on that dirty scheduler, or on a scheduler that
-    /// is away (`None`). Returns whether the process was ended meanwhile.
+    /// Collects a process's heap if that is due, else runs the built-in that it stands at; on that
+    /// dirty scheduler, or on a scheduler that is away (`None`). Returns whether the process was
+    /// ended meanwhile.
     ///
     /// # Safety
     /// The caller alone runs the process.
