@@ -1043,9 +1043,12 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             );
                         }
                         Instr::Apply { arity } => {
-                            let mfa = apply_target!(arity);
+                            let mut mfa = apply_target!(arity);
+                            if operations::is_apply(mfa) {
+                                mfa = apply_args!();
+                            }
                             push_return!();
-                            enter!(p.vm.code.export(mfa).entry(), arity);
+                            enter!(p.vm.code.export(mfa).entry(), mfa.arity);
                         }
                         Instr::ApplyLast { arity, frame } => {
                             let mut mfa = apply_target!(arity);
@@ -1068,6 +1071,11 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         }
                         Instr::ApplyArgs => {
                             let mfa = apply_args!();
+                            enter!(p.vm.code.export(mfa).entry(), mfa.arity);
+                        }
+                        Instr::ApplyArgsCall => {
+                            let mfa = apply_args!();
+                            push_return!();
                             enter!(p.vm.code.export(mfa).entry(), mfa.arity);
                         }
                         Instr::ApplyArgsLast { frame } => {

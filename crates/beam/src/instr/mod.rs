@@ -173,6 +173,8 @@ instructions! {
     ProcessEnd [ends, reads(ALL), exits];
     /// Tail call of R\[0\]:R\[1\] with the arguments in the list R\[2\]
     ApplyArgs [ends, reads(ALL), exits];
+    /// Call R\[0\]:R\[1\] with the arguments in the list R\[2\]
+    ApplyArgsCall [ends, reads(3), calls_out, exits];
     /// Tail call of R\[0\]:R\[1\] with the arguments in the list R\[2\]: pop the frame of `frame` words first
     ApplyArgsLast { frame: u16 } [ends, reads(3), exits];
     /// Wait for a message, then go on

@@ -74,6 +74,7 @@ impl<L: Linker> Specialiser<'_, L> {
             && self.atoms[import.function as usize] == am::APPLY;
         let (applies, applies_fun) = (is_apply && arity == 3, is_apply && arity == 2);
         match (op.opcode, bif) {
+            (Opcode::CallExt, _) if applies => self.emit(Instr::ApplyArgsCall),
             (Opcode::CallExtLast, _) if applies => {
                 self.emit(Instr::ApplyArgsLast { frame: narrow(&args[2]) });
             }

@@ -260,6 +260,9 @@ fn past_cell(stub: &[Instr; 3]) -> *const Instr {
     &raw const stub[2]
 }
 
+/// What a process that runs a fun begins with, as far as tracing is concerned.
+const APPLY_FUN: Mfa = Mfa { module: am::ERLANG, function: am::APPLY, arity: 2 };
+
 /// The breakpoints of a machine.
 #[derive(Default)]
 pub struct Breakpoints {
@@ -269,6 +272,8 @@ pub struct Breakpoints {
     stubs: Mutex<HashMap<u32, Arc<Place>>>,
     /// What is asked for modules that are loaded (`on_load`), one for each session.
     pub on_load: Mutex<Vec<TracePattern>>,
+    /// Whether `erlang:apply/2` has one: processes that run a fun then begin with a call of it.
+    at_fun_starts: AtomicBool,
     /// What sessions want to know of messages, where they do not want to know of all.
     messages: RwLock<Vec<(MessageEvent, u32, MessagePattern)>>,
 }
@@ -293,6 +298,10 @@ impl Breakpoints {
         }
         let (mfa, address, place) = (known.mfa, known.address, known.place.clone());
         *known = Arc::new(Breakpoint { mfa, address, place, points });
+    }
+    /// Whether the start of a process with a fun is a call that somebody wants to know of.
+    pub(crate) fn at_fun_starts(&self) -> bool {
+        self.at_fun_starts.load(Ordering::Acquire)
     }
     /// What a session wants to know of messages; `None` for all.
     pub fn of_messages(&self, event: MessageEvent, session: u32) -> Option<MessagePattern> {
@@ -408,12 +417,16 @@ impl Vm {
         }
     }
 
-    /// Has calls of built-ins made by their names where those have breakpoints.
-    fn note_built_ins(&'static self) {
+    /// Has calls that go past the cells of functions made by name where those have breakpoints:
+    /// calls of built-ins, and the start of a process with a fun.
+    fn note_calls_without_cells(&'static self) {
         let mut traced = HashSet::new();
+        let mut at_fun_starts = false;
         for known in self.breakpoints.all().iter().filter(|known| !known.points.is_empty()) {
             traced.extend(self.bifs.number(known.mfa));
+            at_fun_starts |= known.mfa == APPLY_FUN;
         }
+        self.breakpoints.at_fun_starts.store(at_fun_starts, Ordering::Release);
         let mut is_news = false;
         for (number, _) in (0..).zip(self.bifs.iter()) {
             is_news |= self.bifs.set_breakpoint(number, traced.contains(&number));
@@ -429,7 +442,7 @@ impl Vm {
         let names = functions.module.map_or_else(|| self.code.loaded(), |name| vec![name]);
         let modules = names.into_iter().filter_map(|name| self.code.current(name));
         let matched = modules.map(|module| self.set_in_module(&module, functions, wanted)).sum();
-        self.note_built_ins();
+        self.note_calls_without_cells();
         matched
     }
 
@@ -439,10 +452,6 @@ impl Vm {
         functions: Targets,
         wanted: &TracePattern,
     ) -> usize {
-        // Calls of `erlang:apply/2,3` are instructions in OTP, where code does not make them by name.
-        let is_instruction = |function: Atom, arity: u32| {
-            module.name == am::ERLANG && function == am::APPLY && (arity == 2 || arity == 3)
-        };
         let (is_global, session) = (wanted.is_global(), wanted.session);
         let mut matched = 0;
         for (mfa, _) in
@@ -450,9 +459,6 @@ impl Vm {
         {
             let export = self.code.export(mfa);
             matched += usize::from(is_global);
-            if is_instruction(mfa.function, mfa.arity) {
-                continue;
-            }
             if is_global && wanted.switch == Switch::On {
                 let pattern = wanted.pattern.clone();
                 self.change_export_breakpoint(export, session, |point| point.call = Some(pattern));
@@ -472,9 +478,6 @@ impl Vm {
                 continue;
             }
             matched += usize::from(!is_global);
-            if is_instruction(function.name, function.arity) {
-                continue;
-            }
             let entry = module.past_cell(function.entry);
             let is_there = self.breakpoints.at(entry).is_some();
             if is_global {
@@ -520,7 +523,7 @@ impl Vm {
         for known in self.breakpoints.all().iter().filter(|known| known.of(session).is_some()) {
             self.clear_breakpoint(known, session);
         }
-        self.note_built_ins();
+        self.note_calls_without_cells();
     }
 
     /// Forgets what a session wants of a breakpoint.
@@ -546,7 +549,7 @@ impl Vm {
                 self.clear_breakpoint(known, point.session);
             }
         }
-        self.note_built_ins();
+        self.note_calls_without_cells();
     }
 
     /// The breakpoint of a function of the current version of its module.

@@ -18,7 +18,7 @@ use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU8, AtomicU32};
 use swarmrt_beam::instr::Instr;
 use swarmrt_heap::{Heap, Sharing, copy_term};
-use swarmrt_term::{Atom, Mfa, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom};
 
 /// The words of a new process's block.
 const INITIAL_WORDS: usize = 48;
@@ -125,6 +125,15 @@ pub fn spawn_announced(
     announce: impl FnOnce(Option<&mut Process>, u64),
 ) -> Option<u64> {
     let (args, mut initial) = start.argument_and_function(vm);
+    // A start with a fun that somebody wants to know of is made a call by name.
+    let mut list = FragmentHeap::new();
+    let (first, args) = match start {
+        Start::Fun(fun) if vm.breakpoints.at_fun_starts() => {
+            let args = list.list(&[fun, Term::NIL]);
+            (Start::Apply { module: am::ERLANG, function: am::APPLY, args }, args)
+        }
+        _ => (start, args),
+    };
     let parent_pid = parent.as_deref().map_or(Term::NONE, Process::pid);
     let mut leader = parent.as_deref().map_or(Term::NONE, |parent| parent.group_leader);
     let mut remote_relations = None;
@@ -140,7 +149,7 @@ pub fn spawn_announced(
         let args = sharing.copy(args, &mut heap);
         let group_leader =
             if leader.is_none() { Term::pid(id) } else { copy_term(leader, &mut heap) };
-        let (ip, saved) = start.first_state(vm, args);
+        let (ip, saved) = first.first_state(vm, args);
         let mut relations = Relations::default();
         relations.remote = remote_relations.take();
         let is_monitored = spawner.is_some() && options.monitor.is_some();
