@@ -8,8 +8,8 @@ use super::object::Head;
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Term, equal_exact, hash};
 
-/// Buckets of a new table.
-const BUCKETS_MIN: usize = 256;
+/// Buckets of a new table, those of all its parts.
+pub const BUCKETS_MIN: usize = 256;
 /// Buckets by which OTP's bucket array grows; the table shrinks only when there are that many to
 /// spare.
 const SEGMENT: usize = 2048;
@@ -64,6 +64,12 @@ pub enum Verdict {
     Replace(*mut Head),
 }
 
+/// The one of `parts` (a power of two) where keys of this hash are: OTP's, which has a lock for each
+/// class of buckets and walks through one class after the other.
+pub fn part_of(hash: u32, parts: usize) -> usize {
+    hash as usize & (parts - 1)
+}
+
 /// The hash of a key in a table, whose lowest bits choose the bucket: OTP's, so that tables list
 /// their objects in the same order. OTP 29 leaves the lowest bit out.
 pub fn hash_of(key: Term) -> u32 {
@@ -79,6 +85,11 @@ pub struct HashTable {
     buckets: Vec<*mut Head>,
     /// One less than a power of two, at least as many as there are buckets.
     mask: usize,
+    /// How many of a hash's lowest bits chose the part.
+    part_bits: u32,
+    /// Objects that a part takes beyond one a bucket before it grows: some parts have more than
+    /// others, and the table as a whole is not to grow earlier than one of a single part.
+    spare: usize,
     /// Living objects.
     len: usize,
     keypos: usize,
@@ -93,15 +104,22 @@ unsafe impl Send for HashTable {}
 unsafe impl Sync for HashTable {}
 
 impl HashTable {
-    /// A table that is one of `parts`.
+    /// A table that is one of `parts`, a power of two.
     pub fn new(keypos: usize, duplicates: Duplicates, parts: usize) -> HashTable {
-        Self::with_buckets(BUCKETS_MIN / parts, keypos, duplicates)
+        Self::with_buckets(BUCKETS_MIN / parts, parts, keypos, duplicates)
     }
-    fn with_buckets(buckets: usize, keypos: usize, duplicates: Duplicates) -> HashTable {
-        debug_assert!(buckets.is_power_of_two());
+    fn with_buckets(
+        buckets: usize,
+        parts: usize,
+        keypos: usize,
+        duplicates: Duplicates,
+    ) -> HashTable {
+        debug_assert!(buckets.is_power_of_two() && parts.is_power_of_two());
         HashTable {
             buckets: vec![std::ptr::null_mut(); buckets],
             mask: buckets - 1,
+            part_bits: parts.trailing_zeros(),
+            spare: if parts > 1 { BUCKETS_MIN / parts } else { 0 },
             len: 0,
             keypos,
             duplicates,
@@ -121,8 +139,18 @@ impl HashTable {
         self.len
     }
 
+    /// Whether there are no objects, not even some that are only marked as deleted.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0 && self.marked.is_empty()
+    }
+
+    /// The hash without the bits that chose the part.
+    #[inline]
+    fn within_part(&self, hash: u32) -> usize {
+        (hash >> self.part_bits) as usize
+    }
     fn bucket_of(&self, hash: u32) -> usize {
-        let at = hash as usize & self.mask;
+        let at = self.within_part(hash) & self.mask;
         if at >= self.buckets.len() { at & (self.mask >> 1) } else { at }
     }
 
@@ -422,7 +450,7 @@ impl HashTable {
     /// last fixation has been taken back and the one who did is on the way to this table.
     fn grow(&mut self) {
         for _ in 0..STEPS_MAX {
-            if !self.marked.is_empty() || self.len <= self.buckets.len() {
+            if !self.marked.is_empty() || self.len <= self.buckets.len() + self.spare {
                 return;
             }
             let to = self.buckets.len();
@@ -437,7 +465,7 @@ impl HashTable {
             unsafe {
                 while !(*stay).is_null() {
                     let object = *stay;
-                    if (*object).hash as usize & self.mask == to {
+                    if self.within_part((*object).hash) & self.mask == to {
                         *stay = (*object).next;
                         (*object).next = std::ptr::null_mut();
                         *go = object;
@@ -486,13 +514,16 @@ impl HashTable {
 
     /// Removes everything: the objects are in the table that is returned.
     pub fn take_all(&mut self) -> HashTable {
-        // A power of two, which the number of buckets need not be.
-        let buckets = (self.mask + 1).min(BUCKETS_MIN);
-        std::mem::replace(self, Self::with_buckets(buckets, self.keypos, self.duplicates))
+        self.replaced(BUCKETS_MIN >> self.part_bits)
     }
     /// Removes everything from a table that gets no more objects.
     pub fn take_last(&mut self) -> HashTable {
-        std::mem::replace(self, Self::with_buckets(1, self.keypos, self.duplicates))
+        self.replaced(1)
+    }
+    /// Leaves an empty table of so many buckets in its place.
+    fn replaced(&mut self, buckets: usize) -> HashTable {
+        let empty = Self::with_buckets(buckets, 1 << self.part_bits, self.keypos, self.duplicates);
+        std::mem::replace(self, empty)
     }
     /// Frees objects of a table that nobody uses any more; takes one off for each. Whether none is
     /// left.

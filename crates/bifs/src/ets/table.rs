@@ -6,7 +6,7 @@
 //! be many.
 
 use super::garbage::Garbage;
-use super::hash::{Change, Duplicates, HashTable};
+use super::hash::{Change, Duplicates, HashTable, part_of};
 use super::object::{Head, OwnedTerm};
 use super::ordered::OrderedTable;
 use crossbeam_epoch::Guard;
@@ -96,8 +96,11 @@ pub enum Storage {
     Ordered(RwLock<OrderedTable>),
 }
 
-/// Parts of a hash table that is made for concurrent writers.
-const SHARDS: usize = 16;
+/// Parts of a hash table that is made for concurrent writers: OTP's number of locks, which shows in
+/// the order of objects.
+const SHARDS: usize = 64;
+// Sets of parts are words.
+const _: () = assert!(SHARDS <= u64::BITS as usize);
 
 /// How many may write at a time, as it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -245,8 +248,7 @@ impl Table {
 
     /// The part of a hash table where keys of this hash are.
     pub fn shard(shards: &[RwLock<HashTable>], hash: u32) -> &RwLock<HashTable> {
-        // The low bits choose the bucket.
-        &shards[(hash >> 24) as usize & (shards.len() - 1)]
+        &shards[part_of(hash, shards.len())]
     }
 
     /// Empties the table, at once as far as others can see; how many objects it had.
@@ -615,7 +617,11 @@ impl Register {
         match &table.storage {
             Storage::Hash(shards) => {
                 for shard in shards {
-                    garbage.push_hash(shard.write().take_last());
+                    let mut shard = shard.write();
+                    // Empty ones go with the table.
+                    if !shard.is_empty() {
+                        garbage.push_hash(shard.take_last());
+                    }
                 }
             }
             Storage::Ordered(tree) => garbage.push_ordered(tree.write().take_all()),

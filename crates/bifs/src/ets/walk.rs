@@ -1,6 +1,6 @@
 //! Walking through a table from key to key, and by slots.
 
-use super::hash::{HashTable, hash_of};
+use super::hash::{BUCKETS_MIN, HashTable, hash_of};
 use super::object::Head;
 use super::table::{Access, Storage, Table};
 use super::{WORDS_PER_REDUCTION, copy_out, done, register_of};
@@ -140,6 +140,15 @@ fn prev_lookup(p: &mut Process, id: Term, key: Term) -> BifResult {
     neighbour(p, id, key, true, Answer::KeyAndObjects)
 }
 
+fn list_of_bucket(p: &mut Process, shard: &HashTable, bucket: usize) -> Term {
+    let mut list = Term::NIL;
+    for object in shard.bucket(bucket) {
+        let copy = copy_out(p, object.term());
+        list = p.cons(copy, list);
+    }
+    list
+}
+
 #[bif("ets:slot/2")]
 fn slot(p: &mut Process, id: Term, index: Term) -> BifResult {
     let guard = &pin();
@@ -159,17 +168,20 @@ fn slot(p: &mut Process, id: Term, index: Term) -> BifResult {
             }
         }
         Storage::Hash(shards) => {
+            // The buckets of a new table in the order of their hashes, then those that were added.
+            if index < BUCKETS_MIN {
+                let shard = shards[index % shards.len()].read();
+                return Ok(list_of_bucket(p, &shard, index / shards.len()));
+            }
+            index -= BUCKETS_MIN;
             for shard in shards {
                 let shard = shard.read();
-                if index < shard.buckets() {
-                    let mut list = Term::NIL;
-                    for object in shard.bucket(index) {
-                        let copy = copy_out(p, object.term());
-                        list = p.cons(copy, list);
-                    }
-                    return Ok(list);
+                let first = BUCKETS_MIN / shards.len();
+                let added = shard.buckets() - first;
+                if index < added {
+                    return Ok(list_of_bucket(p, &shard, first + index));
                 }
-                index -= shard.buckets();
+                index -= added;
             }
             if index == 0 { Ok(Term::atom(am::END_OF_TABLE)) } else { Err(BifExit::BADARG) }
         }
