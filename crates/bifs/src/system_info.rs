@@ -4,6 +4,7 @@
 //! Schedulers are not bound to processors, and `system_flag` says `notsup` to whoever wants that.
 
 use crate::args::list_of;
+use crate::memory::ALLOCATORS;
 use crate::process::{default_max_heap_size, max_heap_size, max_heap_term};
 use crate::processors::Processors;
 use crate::sequential;
@@ -254,8 +255,10 @@ fn memory(p: &mut Process, name: &str) -> Option<Term> {
             properties(p, &figures)
         }
         "allocated_areas" => crate::memory::allocated_areas(p),
-        // None of OTP's allocators is there to be asked about.
-        "alloc_util_allocators" => Term::NIL,
+        "alloc_util_allocators" => {
+            let names = ALLOCATORS.map(|name| Term::atom(Atom::new(name)));
+            p.list(&names)
+        }
         "allocator" => p.tuple(&[Term::atom(am::UNDEFINED), Term::NIL, Term::NIL, Term::NIL]),
         _ => return None,
     })
@@ -417,40 +420,39 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
     })
 }
 
-/// Whether OTP has an allocator of that name.
+/// Whether `system_info` can be asked about this in OTP as about an allocator.
 fn is_allocator(name: Term) -> bool {
-    const NAMES: [&str; 15] = [
-        "sys_alloc",
-        "temp_alloc",
-        "sl_alloc",
-        "std_alloc",
-        "ll_alloc",
-        "eheap_alloc",
-        "ets_alloc",
-        "fix_alloc",
-        "literal_alloc",
-        "binary_alloc",
-        "driver_alloc",
-        "test_alloc",
-        "mseg_alloc",
-        "alloc_util",
-        "erts_mmap",
-    ];
-    name.as_atom().is_some_and(|name| NAMES.contains(&name.name()))
+    const OTHERS: [&str; 5] = ["sys_alloc", "test_alloc", "mseg_alloc", "alloc_util", "erts_mmap"];
+    name.as_atom()
+        .is_some_and(|name| ALLOCATORS.contains(&name.name()) || OTHERS.contains(&name.name()))
+}
+
+/// What is told of an allocator: its sizes; and nothing else, as of one that is turned off.
+fn allocator_info(p: &mut Process, what: &str, name: Term) -> Term {
+    match name.as_atom() {
+        Some(name) if what == "allocator_sizes" && ALLOCATORS.contains(&name.name()) => {
+            crate::memory::allocator_sizes(p, name)
+        }
+        _ => Term::bool(false),
+    }
 }
 
 fn system_info_tuple(p: &mut Process, elements: &[Term]) -> BifResult {
     let name = elements.first().and_then(|name| name.as_atom()).ok_or(BifExit::BADARG)?;
     match (name.name(), &elements[1..]) {
-        // As for one that is turned off.
-        ("allocator" | "allocator_sizes", &[name]) if is_allocator(name) => Ok(Term::bool(false)),
-        ("allocator" | "allocator_sizes", &[names]) if names.is_list() => {
+        (what @ ("allocator" | "allocator_sizes"), &[name]) if is_allocator(name) => {
+            Ok(allocator_info(p, what, name))
+        }
+        (what @ ("allocator" | "allocator_sizes"), &[names]) if names.is_list() => {
             let names = list_of(names)?;
             if !names.iter().copied().all(is_allocator) {
                 return Err(BifExit::BADARG);
             }
-            let answers: Vec<Term> =
-                names.iter().map(|&name| p.tuple(&[name, Term::bool(false)])).collect();
+            let mut answers = Vec::new();
+            for name in names {
+                let answer = allocator_info(p, what, name);
+                answers.push(p.tuple(&[name, answer]));
+            }
             Ok(p.list(&answers))
         }
         ("memory_internal", _) => crate::memory::memory_internal(p, elements),

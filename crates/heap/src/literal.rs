@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::refusal;
+use swarmrt_term::usage::LITERALS;
 use swarmrt_term::{Alloc, Term};
 
 /// The bytes that are reserved, where there is room for them; else it is fewer.
@@ -298,6 +299,7 @@ impl Alloc for LiteralArea {
             self.top = region().take(piece);
             self.end = self.top + piece;
             self.pieces.push((self.top, piece));
+            LITERALS.add(piece);
         }
         let at = self.top;
         self.top += bytes;
@@ -319,6 +321,7 @@ impl Drop for LiteralArea {
                 unsafe { (at as *mut u8).write_bytes(crate::process_heap::POISON, bytes) };
             }
             region().give_back(at, bytes);
+            LITERALS.subtract(bytes);
         }
     }
 }

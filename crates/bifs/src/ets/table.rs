@@ -18,6 +18,7 @@ use std::sync::atomic::{
 use swarmrt_machine::process::links::RefValue;
 use swarmrt_machine::{BifExit, Process, Vm};
 use swarmrt_term::reference::SLOT_BITS;
+use swarmrt_term::usage::TABLES;
 use swarmrt_term::{Alloc, Atom, AtomMap, RefKind, Release, Term, am, atom};
 
 /// The type of a table.
@@ -174,6 +175,8 @@ pub struct Table {
 /// Words that a table takes without objects, as OTP has it.
 const BASE_WORDS_HASH: isize = 305;
 const BASE_WORDS_ORDERED: isize = 133;
+/// Words in whose steps a table is counted among all (64 KiB).
+const STEP_WORDS: isize = 1 << 13;
 
 impl Table {
     /// The name that it was made with or renamed to, whether it is a [`named`](Self::named) table
@@ -219,7 +222,15 @@ impl Table {
             self.objects.fetch_add(change.objects, Ordering::Relaxed);
         }
         if change.words != 0 {
-            self.words.fetch_add(change.words, Ordering::Relaxed);
+            let before = self.words.fetch_add(change.words, Ordering::Relaxed);
+            Self::tally(before, before + change.words);
+        }
+    }
+    /// Tells the tally of all tables when a table's words have come into another step.
+    fn tally(before: isize, now: isize) {
+        let steps = now / STEP_WORDS - before / STEP_WORDS;
+        if steps != 0 {
+            TABLES.change((steps * STEP_WORDS) as i64 * 8);
         }
     }
 
@@ -257,7 +268,7 @@ impl Table {
         let objects = match &self.storage {
             Storage::Hash(shards) => {
                 let mut locked: Vec<_> = shards.iter().map(RwLock::write).collect();
-                self.words.store(0, Ordering::Relaxed);
+                Self::tally(self.words.swap(0, Ordering::Relaxed), 0);
                 let objects = locked.iter().map(|shard| shard.len()).sum::<usize>();
                 for shard in &mut locked {
                     if self.is_fixed() {
@@ -271,7 +282,7 @@ impl Table {
             }
             Storage::Ordered(tree) => {
                 let mut tree = tree.write();
-                self.words.store(0, Ordering::Relaxed);
+                Self::tally(self.words.swap(0, Ordering::Relaxed), 0);
                 let objects = tree.len();
                 garbage.push_ordered(tree.take_all());
                 objects
@@ -318,6 +329,12 @@ impl Table {
             }
         }
         last
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        Self::tally(*self.words.get_mut(), 0);
     }
 }
 
