@@ -1,8 +1,8 @@
 //! The module `re`: regular expressions.
 //!
-//! A compiled expression is a term that holds everything needed to compile it again; what PCRE has
-//! made of it is kept in a table under that. So it may be sent, stored in tables or on disk, and
-//! costs nothing when forgotten.
+//! A compiled expression holds everything needed to compile it again, as bytes: in a binary, or from
+//! OTP 28 on in the memory of a counted reference, which means something on this node only. What
+//! PCRE has made of it is kept in a table under these bytes, and costs nothing when forgotten.
 
 mod errors;
 mod pcre;
@@ -20,8 +20,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use subject::Caller;
+use swarmrt_machine::vm::resource::mark;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
-use swarmrt_term::{Alloc, Atom, Bits, Mfa, Release, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Bits, Mfa, Release, SharedBytes, Term, am, atom};
 
 /// Expressions kept compiled; when there are more all are forgotten.
 const KEPT_MAX: usize = 4096;
@@ -271,7 +272,7 @@ fn compile(p: &mut Process, text: Term, options: Term) -> BifResult {
             let pattern = if parsed.export {
                 exported_term(p, text, options, parsed.unicode(), &key)?
             } else {
-                pattern_term(p, &kept.code, parsed.unicode(), &key)
+                pattern_term(p, &kept.code, parsed.unicode(), &key)?
             };
             Ok(p.tuple(&[Term::atom(am::OK), pattern]))
         }
@@ -340,7 +341,7 @@ fn import(p: &mut Process, exported: Term) -> BifResult {
         }
     };
     let kept = expressions(p).get(&key).map_err(|_| BifExit::BADARG)?;
-    Ok(pattern_term(p, &kept.code, unicode, &key))
+    pattern_term(p, &kept.code, unicode, &key)
 }
 
 /// What a SwarmRT has encoded; `None` for the code of an OTP and for later encodings.
@@ -355,17 +356,57 @@ fn encoded_spec(version: u8, sum: &[u8], encoded: Term) -> Result<Option<Spec>, 
     Ok(encoded.strip_prefix(EXPORT_PREFIX).and_then(Spec::decode))
 }
 
-/// `{re_pattern, Captures, Unicode, UseCrLf, Binary}`.
-fn pattern_term(p: &mut Process, code: &Code, unicode: bool, key: &[u8]) -> Term {
+/// A compiled expression as programs get it.
+fn pattern_term(p: &mut Process, code: &Code, unicode: bool, key: &[u8]) -> BifResult {
+    let held =
+        if p.vm.release() >= Release::R28 { HeldKey::reference(p, key)? } else { p.binary(key) };
+    Ok(pattern_tuple(p, code, unicode, held))
+}
+
+/// `{re_pattern, Captures, Unicode, UseCrLf, Held}`.
+fn pattern_tuple(p: &mut Process, code: &Code, unicode: bool, held: Term) -> Term {
     let use_crlf = matches!(code.newline, newline::ANY | newline::CRLF | newline::ANYCRLF);
-    let binary = p.binary(key);
     p.tuple(&[
         Term::atom(atom!("re_pattern")),
         Term::small(i64::from(code.captures)),
         Term::small(i64::from(unicode)),
         Term::small(i64::from(use_crlf)),
-        binary,
+        held,
     ])
+}
+
+/// The bytes of an expression in the memory of a counted reference: after the mark of this kind and
+/// the number of bytes, in words.
+struct HeldKey;
+
+impl HeldKey {
+    fn reference(p: &mut Process, key: &[u8]) -> BifResult {
+        let shared = SharedBytes::zeroed_words(2 + key.len().div_ceil(8));
+        let reference = p.counted_ref(shared.ok_or(BifExit::SYSTEM_LIMIT)?);
+        let words = reference.as_local_ref().and_then(|reference| reference.counted_words());
+        let words = words.expect("its memory was just made");
+        words[0].store(mark::<HeldKey>(p.vm), Relaxed);
+        words[1].store(key.len() as u64, Relaxed);
+        for (word, bytes) in words[2..].iter().zip(key.chunks(8)) {
+            let mut padded = [0; 8];
+            padded[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(padded), Relaxed);
+        }
+        Ok(reference)
+    }
+
+    fn bytes(p: &Process, reference: Term) -> Option<Vec<u8>> {
+        let [head, length, words @ ..] = reference.as_local_ref()?.counted_words()? else {
+            return None;
+        };
+        if head.load(Relaxed) != mark::<HeldKey>(p.vm) {
+            return None;
+        }
+        let mut bytes: Vec<u8> =
+            words.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+        bytes.truncate(length.load(Relaxed) as usize);
+        Some(bytes)
+    }
 }
 
 /// `{Text, Offset}`.
@@ -376,18 +417,21 @@ fn explain(p: &mut Process, failure: Failure) -> BifResult {
 }
 
 /// An `re_pattern`: whether it is unicode, and the bytes that tell how to compile it.
-fn parse_pattern<'a>(pattern: Term) -> Option<(bool, Cow<'a, [u8]>)> {
-    let &[tag, captures, unicode, crlf, binary] = pattern.as_tuple()?.elements() else {
+fn parse_pattern<'a>(p: &Process, pattern: Term) -> Option<(bool, Cow<'a, [u8]>)> {
+    let &[tag, captures, unicode, crlf, held] = pattern.as_tuple()?.elements() else {
         return None;
     };
     let valid = tag == Term::atom(atom!("re_pattern")) && captures.is_small() && crlf.is_small();
-    let bits = binary.as_bits().filter(|_| valid)?;
-    Some((unicode.as_small()? != 0, bits.to_bytes()))
+    let key = match held.as_bits().filter(|_| valid) {
+        Some(bits) => bits.to_bytes(),
+        None => HeldKey::bytes(p, held).filter(|_| valid)?.into(),
+    };
+    Some((unicode.as_small()? != 0, key))
 }
 
 #[bif("re:inspect/2")]
 fn inspect(p: &mut Process, pattern: Term, item: Term) -> BifResult {
-    let (_, key) = parse_pattern(pattern).ok_or(BifExit::BADARG)?;
+    let (_, key) = parse_pattern(p, pattern).ok_or(BifExit::BADARG)?;
     if item != Term::atom(atom!("namelist")) {
         return Err(BifExit::BADARG);
     }
@@ -465,7 +509,7 @@ fn run(p: &mut Process, subject: Term, expression: Term, list: Term, start: Star
         if options.compile_only {
             return Err(BifExit::BADARG);
         }
-        let (unicode, key) = parse_pattern(expression).ok_or(BifExit::BADARG)?;
+        let (unicode, key) = parse_pattern(p, expression).ok_or(BifExit::BADARG)?;
         (unicode, Some(key))
     };
     // Characters are not bytes there: `re.erl` translates.
@@ -525,7 +569,9 @@ fn run_globally(
         let info = p.tuple(&[list, Term::bool(false)]);
         return trap(p, atom!("grun"), &[subject, expression, info]);
     };
-    let pattern = pattern_term(p, code, options.unicode(), key);
+    // Nobody sees it but `re.erl`.
+    let held = p.binary(key);
+    let pattern = pattern_tuple(p, code, options.unicode(), held);
     let info = p.tuple(&[list, Term::bool(options.compile_only), expression]);
     trap(p, atom!("grun"), &[subject, pattern, info])
 }
