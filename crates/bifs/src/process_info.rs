@@ -9,6 +9,7 @@ use swarmrt_heap::copy_term;
 use swarmrt_machine::process::Watcher;
 use swarmrt_machine::process::links::{Tag, Watched};
 use swarmrt_machine::process::run_state;
+use swarmrt_machine::process::saved_calls::SavedCall;
 use swarmrt_machine::{BifExit, BifResult, Process, bif, signal};
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::binary::shared_bin;
@@ -186,8 +187,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             });
             Term::small(catches)
         }
-        // `process_flag(save_calls, N)` is refused.
-        "last_calls" => Term::bool(false),
+        "last_calls" => last_calls(heap, process),
         "magic_ref" => counted_references(heap, process),
         "trace" => Term::small(i64::from(process.trace.flags())),
         "backtrace" => heap.binary(&crate::backtrace::text(process)),
@@ -440,6 +440,23 @@ fn looks_at_messages(process: &Process, items: &[Item]) -> bool {
         Item::Bound(_) => false,
     };
     !process.is_in_native() && items.iter().any(looks)
+}
+
+/// What the process has called last, the oldest first; `false` where it does not note that.
+fn last_calls(heap: &mut impl Alloc, process: &Process) -> Term {
+    let Some(saved) = process.saved_calls() else { return Term::bool(false) };
+    let calls: Vec<Term> = saved
+        .calls()
+        .map(|call| match call {
+            SavedCall::Call(Mfa { module, function, arity }) => {
+                heap.tuple(&[Term::atom(module), Term::atom(function), Term::small(arity.into())])
+            }
+            SavedCall::Send => Term::atom(atom!("send")),
+            SavedCall::Receive => Term::atom(atom!("receive")),
+            SavedCall::Timeout => Term::atom(am::TIMEOUT),
+        })
+        .collect();
+    heap.list(&calls)
 }
 
 /// An item, or how it is called in the answer, and its value.

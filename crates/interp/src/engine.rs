@@ -58,7 +58,14 @@ impl Engine for Interpreter {
 impl Worker for Thread {
     fn run(&mut self, process: &mut Process) -> Outcome {
         // SAFETY: the loader has verified all code that a process can stand in.
-        match unsafe { run::<false>(self.tier.as_deref(), process, &mut self.registers) } {
+        let left = unsafe {
+            if process.saves_calls() {
+                run::<false, true>(None, process, &mut self.registers)
+            } else {
+                run::<false, false>(self.tier.as_deref(), process, &mut self.registers)
+            }
+        };
+        match left {
             Left::Turn(outcome) => outcome,
             Left::Stepped | Left::Caught => unreachable!("a turn is not one step"),
         }

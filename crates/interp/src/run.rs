@@ -16,6 +16,7 @@ use swarmrt_heap::process_heap::SLACK_WORDS;
 use swarmrt_machine::code::Export;
 use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::process::exception::Top;
+use swarmrt_machine::process::saved_calls::SavedCall;
 use swarmrt_machine::schedule::Outcome;
 use swarmrt_machine::{BifExit, Process, signal};
 use swarmrt_term::release::{self, Release};
@@ -78,7 +79,7 @@ pub unsafe extern "C-unwind" fn step(registers: *mut Registers, ip: *const Instr
     unsafe {
         let p = &mut *(*registers).native.process;
         (*registers).native.ip = ip;
-        match run::<true>(None, p, &mut *registers) {
+        match run::<true, false>(None, p, &mut *registers) {
             Left::Stepped => (*registers).native.ip,
             // A handler is the interpreter's: more X registers are alive there than where a call
             // returns.
@@ -114,13 +115,14 @@ enum Leave {
 }
 
 /// Runs a process until it gives up the scheduler, in machine code where `native` has some; with
-/// `STEP`, one instruction of it only.
+/// `STEP`, one instruction of it only. With `SAVE`, it runs no machine code, and the calls are noted
+/// (`process_flag(save_calls, N)`).
 ///
 /// # Safety
 /// The process stands in verified code, with the registers that it needs saved (with `STEP`: in the
 /// registers).
 #[allow(clippy::too_many_lines, reason = "one arm an instruction")]
-pub(crate) unsafe fn run<const STEP: bool>(
+pub(crate) unsafe fn run<const STEP: bool, const SAVE: bool>(
     native: Option<&Tier>,
     p: &mut Process,
     registers: &mut Registers,
@@ -132,7 +134,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
         let registers: *mut Registers = registers;
         let x: *mut Term = (&raw mut (*registers).x).cast();
         let f: *mut f64 = (&raw mut (*registers).f).cast();
-        let native = if STEP { None } else { native };
+        let native = if STEP || SAVE { None } else { native };
         let mut ip: *const Instr;
         let mut top: *mut u64;
         let mut e: *mut Term;
@@ -423,6 +425,22 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         continue 'exec;
                     }};
                 }
+                // Notes a call of a process with the flag `save_calls`.
+                macro_rules! save {
+                    ($call:expr) => {
+                        if SAVE {
+                            p.save_call($call);
+                        }
+                    };
+                }
+                macro_rules! save_export {
+                    ($export:expr) => {
+                        // What `erlang:apply/3` calls is noted when that applies it.
+                        if SAVE && !operations::is_apply(Export::of($export).mfa) {
+                            p.save_call(SavedCall::Call(Export::of($export).mfa));
+                        }
+                    };
+                }
                 macro_rules! push_return {
                     () => {{
                         e = e.sub(1);
@@ -590,6 +608,14 @@ pub(crate) unsafe fn run<const STEP: bool>(
                 macro_rules! call_bif {
                     ($arity:expr, $bif:expr, $done:block, $trap:block) => {{
                         let bif = $bif;
+                        // Not when it goes on, and not the body of what was called.
+                        if SAVE
+                            && p.result_at_hand.is_none()
+                            && p.bif_state.is_none()
+                            && !matches!(*ip, Instr::BifBody { .. })
+                        {
+                            p.save_call(SavedCall::Call(p.vm.bifs.mfa(bif)));
+                        }
                         if p.vm.bifs.has_breakpoint(bif)
                             && p.result_at_hand.is_none()
                             && !matches!(*ip, Instr::BifBody { .. })
@@ -700,6 +726,9 @@ pub(crate) unsafe fn run<const STEP: bool>(
                     ($fun:expr, $arity:expr, $pop_or_push:block) => {{
                         let fun = $fun;
                         let arity = $arity as usize;
+                        if SAVE && let Some(fun) = fun.as_export_fun() {
+                            p.save_call(SavedCall::Call(*fun.mfa()));
+                        }
                         sync!();
                         let call = operations::call_fun(p, x, fun, arity);
                         top = p.heap.top;
@@ -760,6 +789,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                 macro_rules! apply_last {
                     ($mfa:expr, $frame:expr) => {{
                         let mfa = $mfa;
+                        save!(SavedCall::Call(mfa));
                         if operations::shows_its_caller(mfa) {
                             // It raises, whatever happens, and so the frame stays for the stack
                             // trace.
@@ -982,14 +1012,17 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             enter!(ip.offset(target as isize), arity)
                         }
                         Instr::CallExt { arity, export } => {
+                            save_export!(export);
                             push_return!();
                             enter!(Export::of(export).entry(), arity);
                         }
                         Instr::CallExtLast { arity, frame, export } => {
+                            save_export!(export);
                             e = e.add(frame as usize);
                             enter!(Export::of(export).entry(), arity);
                         }
                         Instr::CallExtOnly { arity, export } => {
+                            save_export!(export);
                             enter!(Export::of(export).entry(), arity)
                         }
                         Instr::CallBif { arity, bif } => {
@@ -1047,6 +1080,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             if operations::is_apply(mfa) {
                                 mfa = apply_args!();
                             }
+                            save!(SavedCall::Call(mfa));
                             push_return!();
                             enter!(p.vm.code.export(mfa).entry(), mfa.arity);
                         }
@@ -1071,10 +1105,12 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         }
                         Instr::ApplyArgs => {
                             let mfa = apply_args!();
+                            save!(SavedCall::Call(mfa));
                             enter!(p.vm.code.export(mfa).entry(), mfa.arity);
                         }
                         Instr::ApplyArgsCall => {
                             let mfa = apply_args!();
+                            save!(SavedCall::Call(mfa));
                             push_return!();
                             enter!(p.vm.code.export(mfa).entry(), mfa.arity);
                         }
@@ -1623,6 +1659,10 @@ pub(crate) unsafe fn run<const STEP: bool>(
                         }
 
                         Instr::Send => {
+                            // In OTP it is a call of the built-in.
+                            let (module, function) = (am::ERLANG, swarmrt_term::atom!("send"));
+                            save!(SavedCall::Call(Mfa { module, function, arity: 2 }));
+                            save!(SavedCall::Send);
                             let (to, message) = (*x, *x.add(1));
                             sync!();
                             if let Some(pid) = to.as_pid()
@@ -1714,6 +1754,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             next!();
                         }
                         Instr::RemoveMessage => {
+                            save!(SavedCall::Receive);
                             if !p.take_message() {
                                 raise!(BifExit::BADARG);
                             }
@@ -1760,6 +1801,7 @@ pub(crate) unsafe fn run<const STEP: bool>(
                             leave!(Outcome::Wait);
                         }
                         Instr::Timeout => {
+                            save!(SavedCall::Timeout);
                             p.receive_timer.fired = false;
                             p.mailbox.rewind();
                             next!();

@@ -7,6 +7,7 @@ use crate::system_info::heap_words;
 use std::sync::atomic::Ordering;
 use swarmrt_heap::copy_term;
 use swarmrt_machine::process::links::Tag;
+use swarmrt_machine::process::saved_calls::SAVED_CALLS_MAX;
 use swarmrt_machine::process::{MaxHeapSize, Priority};
 use swarmrt_machine::signal::remote::{How, RemotePid, RemoteSignal};
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
@@ -138,11 +139,7 @@ fn set_flag(p: &mut Process, flag: Atom, value: Term) -> Option<Term> {
             let on = value.as_bool()?;
             Term::bool(std::mem::replace(&mut p.extra().sensitive, on))
         }
-        "save_calls" => {
-            // Calls are not recorded here.
-            size(value).filter(|&count| count == 0)?;
-            Term::small(0)
-        }
+        "save_calls" => Term::small(p.set_save_calls(calls_to_save(value)?) as i64),
         "async_dist" if p.vm.release() >= Release::R26 => {
             let on = value.as_bool()?;
             Term::bool(std::mem::replace(&mut p.extra().async_dist, on))
@@ -195,7 +192,25 @@ fn process_flag_2(p: &mut Process, flag: Term, value: Term) -> BifResult {
     if flag == atom!("scheduler") {
         return bind(p, value);
     }
+    if flag == atom!("save_calls") {
+        return save_calls(p, value);
+    }
     set_flag(p, flag, value).ok_or(BifExit::BADARG)
+}
+
+/// How many calls are to be saved, if that is good.
+fn calls_to_save(value: Term) -> Option<usize> {
+    value.as_small()?.try_into().ok().filter(|&count: &usize| count <= SAVED_CALLS_MAX)
+}
+
+/// Sets the calling process's flag `save_calls`. It goes on in another turn, which heeds it.
+fn save_calls(p: &mut Process, value: Term) -> BifResult {
+    if let Some(before) = p.bif_state.take() {
+        return Ok(*before.downcast::<Term>().expect("a built-in finds its own state"));
+    }
+    let before = set_flag(p, atom!("save_calls"), value).ok_or(BifExit::BADARG)?;
+    p.bif_state = Some(Box::new(before));
+    Err(BifExit::Yield)
 }
 
 /// Binds the process to a scheduler (0: to none), and has it go on there.
@@ -216,12 +231,10 @@ fn process_flag_3(p: &mut Process, pid: Term, flag: Term, value: Term) -> BifRes
     if flag != Term::atom(atom!("save_calls")) {
         return Ok(Term::atom(if is_alive(p.vm, pid) { am::BADARG } else { atom!("badtype") }));
     }
-    let flag = atom!("save_calls");
+    let Some(count) = calls_to_save(value) else { return Ok(Term::atom(am::BADARG)) };
     if pid == p.id() {
-        return Ok(set_flag(p, flag, value).unwrap_or(Term::atom(am::BADARG)));
+        return save_calls(p, value);
     }
-    if value != Term::small(0) {
-        return Ok(Term::atom(am::BADARG));
-    }
-    ask(p, pid, |_| Term::small(0), Term::atom(am::BADARG))
+    let set = move |process: &mut Process| Term::small(process.set_save_calls(count) as i64);
+    ask(p, pid, set, Term::atom(am::BADARG))
 }

@@ -3,6 +3,7 @@
 use super::MaxHeapSize;
 use super::call_trace::Measuring;
 use super::links::Tag;
+use super::saved_calls::SavedCalls;
 use crate::vm::Vm;
 use std::collections::BTreeMap;
 use swarmrt_heap::Fragment;
@@ -37,6 +38,8 @@ pub struct Extra {
     pub error_handler: Atom,
     pub message_queue_data: Atom,
     pub sensitive: bool,
+    /// As the process flag `save_calls`.
+    pub(super) saved_calls: Option<Box<SavedCalls>>,
     pub async_dist: bool,
     /// Collections that others ask for are put off (`erts_debug`).
     pub defers_collections: bool,
@@ -95,6 +98,7 @@ impl Default for Extra {
             error_handler: am::ERROR_HANDLER,
             message_queue_data: Atom::new("on_heap"),
             sensitive: false,
+            saved_calls: None,
             async_dist: false,
             defers_collections: false,
             replies: Vec::new(),

@@ -14,6 +14,7 @@ pub mod links;
 pub mod mailbox;
 mod registers;
 pub mod run_state;
+pub mod saved_calls;
 pub mod sequential;
 pub mod spawn;
 mod suspend;
