@@ -14,6 +14,8 @@ main() ->
     p([code:soft_purge(changing), code:purge(changing), is_process_alive(Pid), code:purge(changing)]),
     p([reason(fun() -> erlang:purge_module(changing) end), code:delete(changing), code:delete(changing)]),
     p([erlang:check_old_code(changing), code:is_loaded(changing), reason(fun() -> changing:f() end)]),
+    %% Only OTP's own process purges.
+    p([reason(fun() -> erts_internal:purge_module(Module, Step) end) || Module <- [changing, lists], Step <- [prepare, complete, abort]]),
     %% Of a deleted module there is only an old version: a new one needs no purge.
     p([erlang:load_module(changing, One), changing:f(), erlang:check_old_code(changing), erlang:load_module(changing, Two)]),
     p([code:purge(changing), erlang:load_module(changing, Two), changing:f()]),

@@ -222,6 +222,9 @@ fn check_old_code(p: &mut Process, module: Term) -> BifResult {
 
 #[bif("erts_internal:purge_module/2")]
 fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
+    if p.vm.names.whereis(atom!("erts_code_purger")) != Some(p.pid()) {
+        return Err(BifExit::NOTSUP);
+    }
     let (name, operation) = (module_name(module)?, operation.as_atom().ok_or(BifExit::BADARG)?);
     let _permission = p.change_code()?;
     Ok(Term::bool(match operation.name() {
@@ -243,7 +246,8 @@ fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
                 }
                 true
             }
-            None => false,
+            // It was not prepared.
+            None => return Err(BifExit::BADARG),
         },
         _ => return Err(BifExit::BADARG),
     }))
