@@ -73,7 +73,9 @@ mod tests {
     #[test]
     fn the_oldest_calls_go_first() {
         let mut saved = SavedCalls { count_max: 2, calls: VecDeque::new() };
-        [SavedCall::Send, SavedCall::Receive, SavedCall::Timeout].map(|call| saved.push(call));
+        for call in [SavedCall::Send, SavedCall::Receive, SavedCall::Timeout] {
+            saved.push(call);
+        }
         assert!(saved.calls().eq([SavedCall::Receive, SavedCall::Timeout]));
     }
 }
