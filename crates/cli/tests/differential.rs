@@ -58,7 +58,14 @@ fn is_left_out(name: &str) -> bool {
     // With a collection at every safepoint, a million elements take minutes, a program that
     // watches collections sees more of them than on `erl`, and one that relies on the length of a
     // turn, in which they count, is interrupted.
-    let not_under_stress = ["large_inputs", "figures", "collections_seen", "system_task_turns"];
+    let not_under_stress = [
+        "allocators",
+        "collections_seen",
+        "figures",
+        "large_inputs",
+        "long_collection",
+        "system_task_turns",
+    ];
     // OTP 27's own emulator crashes on calls and funs of 256 arguments and more.
     let crashes = name == "applying" && common::release().as_deref() == Some("27");
     crashes || std::env::var_os("SWARMRT_TEST_STRESS").is_some() && not_under_stress.contains(&name)
